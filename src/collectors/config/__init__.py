@@ -1,0 +1,1 @@
+"""What users write: immutable, validated models, and how a file becomes one of them."""

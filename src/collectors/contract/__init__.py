@@ -1,0 +1,1 @@
+"""What a collector *is*, and how one is found by name."""
