@@ -34,6 +34,10 @@ class Unit(StrEnum):
     PACKETS = "{packet}"
     PROCESSES = "{process}"
     THREADS = "{thread}"
+    CPUS = "{cpu}"
+    PAGES = "{page}"
+    FAULTS = "{fault}"
+    ERRORS = "{error}"
     MINOR_UNITS = "{minor_unit}"
     PERCENT = "%"
 

@@ -1,0 +1,1 @@
+"""Rules over samples and findings, the state machine behind them, and who is told."""

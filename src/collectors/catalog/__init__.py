@@ -1,0 +1,1 @@
+"""The concrete collectors, one file each; siblings never import one another."""

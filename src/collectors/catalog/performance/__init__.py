@@ -1,0 +1,1 @@
+"""Collectors that sample live systems: hosts, databases, caches, services, networks."""

@@ -1,0 +1,1 @@
+"""Collectors of security events, threats, compliance and audit."""

@@ -1,0 +1,1 @@
+"""The only importers of vendor SDKs and readers of the outside; each maps foreign errors to ours."""

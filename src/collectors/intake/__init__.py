@@ -1,0 +1,1 @@
+"""The event path of the gateway: decode, validate, deduplicate, protect, append to the log, acknowledge."""

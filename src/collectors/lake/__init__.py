@@ -1,0 +1,1 @@
+"""The event store: Delta tables loaded from the log exactly once, and the engines that query them."""

@@ -1,0 +1,1 @@
+"""Keys, pseudonyms, authenticated encryption and field policies: transforms of whole Arrow columns."""

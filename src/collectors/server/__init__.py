@@ -1,0 +1,1 @@
+"""The HTTP face: intake, control API, live streams and the page."""
