@@ -64,7 +64,6 @@ class IntakePipeline:
         self._ready: queue.Queue[_Group | None] = queue.Queue(maxsize=1)
         self._epoch = 0
         self._failed_keys: list[Keys] = []
-        self._lock = threading.Lock()
         self._last_commit_us = 0
         self._threads = [
             threading.Thread(target=self._prepare_forever, name="intake-prepare", daemon=True),
@@ -100,51 +99,50 @@ class IntakePipeline:
         Raises Overloaded at once if too much waits already.
         """
         future: Future[Receipt] = Future()
-        size = submission.weight
-        if not self._waiting.put(submission.tenant, size, (submission, future)):
+        if not self._waiting.put(submission.tenant, submission.weight, (submission, future)):
             raise Overloaded("too many events wait to be stored; send them again later", retry_after=1.0)
         return future
 
     def _prepare_forever(self) -> None:
+        epoch = self._epoch
         while True:
             waiting = self._waiting.take(self._limits.group_bytes, self._limits.group_submissions)
             if not waiting:
                 self._ready.put(None)
                 return
-            with self._lock:
+            if epoch != self._epoch:
+                # A commit failed: let the groups that built on it fail too, then take all their ids back.
+                self._ready.join()
                 epoch, failed, self._failed_keys = self._epoch, self._failed_keys, []
-            for keys in failed:
-                self._preparer.forget(keys)
+                for keys in failed:
+                    self._preparer.forget(keys)
             prepared = self._preparer.prepare(waiting, self._clock.now_us())
-            group = _Group(prepared, [p.record for p in prepared if p.record is not None], epoch)
-            self._ready.put(group)
+            self._ready.put(_Group(prepared, [p.record for p in prepared if p.record is not None], epoch))
 
     def _commit_forever(self) -> None:
         while (group := self._ready.get()) is not None:
-            with self._lock:
-                stale = group.epoch != self._epoch
-            if stale:
-                self._fail(group, StorageUnavailable("an earlier commit failed; send the events again"))
-                continue
-            try:
-                first = self._log.append(group.records) if group.records else self._log.next_position
-            except StorageUnavailable as error:
-                with self._lock:
-                    self._epoch += 1
-                self._fail(group, error)
-                continue
-            self._last_commit_us = self._clock.now_us()
-            results: list[tuple[Future[Receipt], Receipt | CollectorsError]] = []
-            position = first
-            for prepared in group.prepared:
-                at = position if prepared.record is not None else 0
-                position += prepared.record is not None
-                results.extend(prepared.outcomes(at))
-            self._deliver(results)
+            self._commit(group)
+            self._ready.task_done()
+
+    def _commit(self, group: _Group) -> None:
+        if group.epoch != self._epoch:
+            self._fail(group, StorageUnavailable("an earlier commit failed; send the events again"))
+            return
+        try:
+            position = self._log.append(group.records) if group.records else self._log.next_position
+        except StorageUnavailable as error:
+            self._epoch += 1
+            self._fail(group, error)
+            return
+        self._last_commit_us = self._clock.now_us()
+        results: list[tuple[Future[Receipt], Receipt | CollectorsError]] = []
+        for prepared in group.prepared:
+            results.extend(prepared.outcomes(position if prepared.record is not None else 0))
+            position += prepared.record is not None
+        self._deliver(results)
 
     def _fail(self, group: _Group, error: StorageUnavailable) -> None:
-        with self._lock:
-            self._failed_keys.extend(p.keys for p in group.prepared if p.keys is not None)
+        self._failed_keys.extend(p.keys for p in group.prepared if p.keys is not None)
         self._deliver([(future, error) for p in group.prepared for future in p.futures])
 
 

@@ -14,15 +14,16 @@ What a member may be, by the type of its field (null and absence are the same ev
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from collectors.errors import TooLarge
 from collectors.intake.decoded import TOO_DEEP, BadRow, Decoded, Fault, Limits, RowNumbers, assemble, wrong_type
 from collectors.intake.times import parse_epoch, parse_time, times_from_numbers, times_from_text
 from collectors.model.event_type import EventType, Field
@@ -33,7 +34,8 @@ PROPERTIES = "properties"
 JSON_TEXT_FIELDS = frozenset({"attributes"})
 """Text fields that are described as a JSON object, so that they may also arrive as one."""
 
-_LONG_INTEGER = re.compile(rb"\d{19}")
+_LONG_INTEGER = b"0" * 19
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _EXACT: dict[pa.DataType, type] = {
     pa.string(): str,
     pa.int32(): int,
@@ -48,21 +50,37 @@ class _Mismatch(Exception):
     """A value is not of the type its field wants."""
 
 
-def loads(text: bytes) -> Any:
-    """Parse strict JSON (UTF-8, no NaN, no lone surrogates; the last of equal keys wins), exact also in long integers.
+def parser_for(body: bytes) -> Callable[[bytes], Any]:
+    """Return a function that parses strict JSON out of ``body``, or raises ``orjson.JSONDecodeError``.
 
-    Raises ``orjson.JSONDecodeError``.
+    Strict: UTF-8, no NaN, no lone surrogates, numbers within the range of floats; the last of equal members wins.
+    Integers keep every digit: where one may have more than 64 bits, the slower parser reads the text once more.
     """
+    return _loads_exactly if _LONG_INTEGER in body.translate(_DIGITS_TO_ZERO) else orjson.loads
+
+
+def _loads_exactly(text: bytes) -> Any:
     value = orjson.loads(text)
-    return json.loads(text) if _LONG_INTEGER.search(text) else value  # orjson makes them floats beyond 64 bits
-
-
-def dumps(value: Any) -> str:
-    """Spell ``value`` as compact JSON text."""
     try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # an integer beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.loads(text)
+    except RecursionError:  # deeper than is allowed anyway
+        return value
+
+
+def loads(text: bytes) -> Any:
+    """Parse ``text`` as ``parser_for`` says."""
+    return parser_for(text)(text)
+
+
+def dumps(value: Any) -> bytes:
+    """Spell ``value`` as compact JSON text; raises TooLarge if it nests too deep for that."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, or nesting beyond orjson's limit
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        except RecursionError:
+            raise TooLarge("the body nests too deep; send flatter objects") from None
 
 
 def decode_rows(
@@ -76,28 +94,85 @@ def decode_rows(
 ) -> Decoded:
     """Turn parsed objects into columns of ``event_type``.
 
-    ``raw`` returns the bytes of the i-th of ``rows`` (without it they are spelled anew), ``numbers`` are the rows'
+    ``raw`` returns what was sent as the i-th of ``rows`` (without it they are spelled anew), ``numbers`` are the rows'
     places in the body, and ``unread`` the rows of the body that could not be parsed.
     """
-    names: set[str] = set().union(*rows)
+    plan = _plan(event_type)
+    odd = _odd_members(rows, plan.exact)
     columns: dict[str, pa.Array] = {}
     faults: dict[int, Fault] = {}
+    try:
+        plain = [field for field in plan.plain if field.name not in odd] if odd else plan.plain
+        struct = pa.array(rows, pa.struct(plain) if odd else plan.struct)
+        columns = dict(zip([field.name for field in plain], struct.flatten(), strict=True))
+    except (pa.ArrowInvalid, OverflowError):  # an integer that does not fit
+        odd |= plan.exact.keys()
     for field in event_type.columns:
-        if field.name in names and field.name != PROPERTIES:
+        if field.name == PROPERTIES:
+            continue
+        if field.name in odd:
             columns[field.name], failed = _column(field, [row.get(field.name) for row in rows])
-            for i in failed:
-                faults.setdefault(i, type_fault(field))
-    unknown = names - event_type.by_name.keys()
-    if unknown or PROPERTIES in names:
+        elif pa.types.is_timestamp(field.type):
+            columns[field.name], failed = times_from_text(columns[field.name])
+        else:
+            continue
+        for i in failed:
+            faults.setdefault(i, type_fault(field))
+    unknown = odd - event_type.by_name.keys()
+    if unknown or PROPERTIES in odd:
         texts = []
         for i, row in enumerate(rows):
-            text, fault = _properties(row, unknown, raw and raw(i), limits.max_depth)
+            text, fault = _properties(row, unknown, limits.max_depth)
             texts.append(text)
             if fault is not None:
                 faults.setdefault(i, fault)
         columns[PROPERTIES] = pa.array(texts, pa.string())
-    spell = raw or (lambda i: dumps(rows[i]).encode())
-    return assemble(event_type, columns, len(rows), faults, spell, numbers=numbers, unread=unread)
+    return assemble(
+        event_type, columns, len(rows), faults, raw or (lambda i: dumps(rows[i])), numbers=numbers, unread=unread
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How the rows of an event type become columns when all members have the expected types.
+
+    ``exact`` are the members Arrow then converts by itself without losing or guessing anything, ``plain`` the columns
+    it makes of them, in which times are still text.
+    """
+
+    event_type: EventType
+    exact: Mapping[str, type]
+    plain: Sequence[pa.Field]
+    struct: pa.StructType
+
+
+_plans: dict[str, _Plan] = {}
+
+
+def _plan(event_type: EventType) -> _Plan:
+    plan = _plans.get(event_type.name)
+    if plan is None or plan.event_type is not event_type:
+        kinds = {f.name: pa.string() if pa.types.is_timestamp(f.type) else _json_type(f) for f in event_type.columns}
+        kinds = {name: kind for name, kind in kinds.items() if kind in _EXACT and name != PROPERTIES}
+        plain = [pa.field(name, kind) for name, kind in kinds.items()]
+        exact = {name: _EXACT[kind] for name, kind in kinds.items()}
+        plan = _plans[event_type.name] = _Plan(event_type, exact, plain, pa.struct(plain))
+    return plan
+
+
+def _json_type(field: Field) -> pa.DataType:
+    """Return the type of the column that JSON values of ``field`` make: identities are text there."""
+    return pa.string() if pa.types.is_fixed_size_binary(field.type) else field.type
+
+
+def _odd_members(rows: Sequence[Row], exact: Mapping[str, type]) -> set[str]:
+    """Return the names of members that need a closer look, because a value is not of the type in ``exact``."""
+    odd = set()
+    for row in rows:
+        for name, value in row.items():
+            if type(value) is not exact.get(name) and (value is not None or name not in exact):
+                odd.add(name)
+    return odd
 
 
 def type_fault(field: Field) -> Fault:
@@ -119,7 +194,7 @@ def merge_properties(given: Row, extras: Iterable[tuple[str, Any]]) -> Row:
 
 def parse_properties(given: object) -> Row | None:
     """Return the properties of a row as an object, empty if there are none, and None if they are something else."""
-    if isinstance(given, str):
+    if type(given) is str:
         try:
             given = loads(given.encode())
         except orjson.JSONDecodeError:
@@ -129,12 +204,8 @@ def parse_properties(given: object) -> Row | None:
     return given if isinstance(given, dict) else None
 
 
-def _properties(
-    row: Row, unknown: AbstractSet[str], raw: bytes | None, max_depth: int
-) -> tuple[str | None, Fault | None]:
+def _properties(row: Row, unknown: AbstractSet[str], max_depth: int) -> tuple[str | None, Fault | None]:
     """Return the text of what goes to ``properties``, or the fault of the row."""
-    if raw is not None and _LONG_INTEGER.search(raw):
-        row = json.loads(raw)
     extras = [(name, value) for name, value in row.items() if name in unknown] if unknown else []
     given = row.get(PROPERTIES)
     if given is None and not extras:
@@ -145,16 +216,16 @@ def _properties(
     if extras:
         merged = merge_properties(merged, extras)
     try:
-        text = orjson.dumps(merged).decode()
-        suspect = text.count("{") + text.count("[") > max_depth
-    except orjson.JSONEncodeError:  # nested beyond orjson's own limit, or an integer beyond 64 bits
-        suspect, text = True, ""
-    if suspect and _nests_deeper(merged, max_depth):
+        text = orjson.dumps(merged)
+        suspect = text.count(b"{") + text.count(b"[") > max_depth
+    except orjson.JSONEncodeError:  # see dumps
+        suspect, text = True, b""
+    if suspect and nests_deeper(merged, max_depth):
         return None, Fault(TOO_DEEP, f"properties must not nest deeper than {max_depth} levels")
-    return text or dumps(merged), None
+    return (text or dumps(merged)).decode(), None
 
 
-def _nests_deeper(value: Row, levels: int) -> bool:
+def nests_deeper(value: Row, levels: int) -> bool:
     layer: list[Any] = [value]
     for _ in range(levels):
         inner = (member for holder in layer for member in (holder.values() if type(holder) is dict else holder))
@@ -166,7 +237,7 @@ def _nests_deeper(value: Row, levels: int) -> bool:
 
 def _column(field: Field, values: list[Any]) -> tuple[pa.Array, list[int]]:
     """Return the column, and the places of the values that do not fit, which are null in it."""
-    kind = pa.string() if pa.types.is_fixed_size_binary(field.type) else field.type
+    kind = _json_type(field)
     given = set(map(type, values)) - {type(None)}
     try:
         if given <= {_EXACT.get(kind)}:
@@ -241,7 +312,7 @@ def _time(value: Any) -> int:
 
 
 def _json_text(value: Any) -> str:
-    return value if type(value) is str else dumps(_of(dict, value))
+    return value if type(value) is str else dumps(_of(dict, value)).decode()
 
 
 def _described(kind: pa.DataType) -> str:

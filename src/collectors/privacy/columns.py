@@ -35,7 +35,7 @@ class Rows:
 
     @classmethod
     def of(cls, column: pa.Array) -> Rows:
-        """Take the values of a string or binary column, of 32- or 64-bit offsets, sliced or not."""
+        """Take the values of a string or binary column of at least one row, of 32- or 64-bit offsets, sliced or not."""
         kind = column.type
         if pa.types.is_string(kind) or pa.types.is_binary(kind):
             width: type[np.signedinteger] = np.int32
@@ -44,12 +44,8 @@ class Rows:
         else:
             raise TypeError(f"a column of text is needed, not of {kind}")
         _, offsets_buffer, data_buffer = column.buffers()
-        n = len(column)
-        if n == 0:
-            offsets: Integers = np.zeros(1, np.int64)
-        else:
-            raw = np.frombuffer(offsets_buffer, width, n + 1, column.offset * np.dtype(width).itemsize)
-            offsets = raw.astype(np.int64)
+        raw = np.frombuffer(offsets_buffer, width, len(column) + 1, column.offset * np.dtype(width).itemsize)
+        offsets: Integers = raw.astype(np.int64)
         first, last = int(offsets[0]), int(offsets[-1])
         # A window that starts at the last byte reaches past it, and Arrow does not promise any padding.
         data = np.empty(last - first + WIDEST, np.uint8)

@@ -72,7 +72,9 @@ class Keyset:
         for key in self.keys:
             if key.id == key_id and key.purpose is Purpose.AEAD:
                 if key.status is KeyStatus.DESTROYED:
-                    raise LifecycleError(f"key {key_id} of tenant {self.tenant!r} was destroyed, and what it sealed too")
+                    raise LifecycleError(
+                        f"key {key_id} of tenant {self.tenant!r} was destroyed, and what it sealed too"
+                    )
                 return key
         raise UnknownName(f"tenant {self.tenant!r} has no key {key_id}; the value was sealed under another keyset")
 

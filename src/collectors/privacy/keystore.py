@@ -59,7 +59,7 @@ def parse_master_key(text: str, *, where: str = "master key") -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        message = f"it is not {KEY_BYTES} bytes in hexadecimal or base64"
+        message = f"it is not {KEY_BYTES} bytes in hexadecimal or base64."
         raise ConfigError(message, where=where, fix=f"make one with: openssl rand -base64 {KEY_BYTES}")
     return key
 
@@ -146,10 +146,10 @@ class FileKeyStore:
             stored = _File.model_validate_json(path.read_bytes())
         except ValidationError as error:
             fix = "restore the file from a backup"
-            raise ConfigError(f"not a keyset ({error.error_count()} errors)", where=str(path), fix=fix) from None
+            raise ConfigError(f"not a keyset ({error.error_count()} errors).", where=str(path), fix=fix) from None
         if stored.tenant != tenant:
             raise ConfigError(
-                "this is the keyset of another tenant", where=str(path), fix="restore the file from a backup"
+                "this is the keyset of another tenant.", where=str(path), fix="restore the file from a backup"
             )
         return stored
 
@@ -165,12 +165,12 @@ class FileKeyStore:
     def _unwrap(self, tenant: str, key: Key) -> bytes:
         fix = "set the master key that it was written with"
         if self._master is None:
-            raise ConfigError("the keys are wrapped and there is no master key", where=f"keys of {tenant}", fix=fix)
+            raise ConfigError("the keys are wrapped and there is no master key.", where=f"keys of {tenant}", fix=fix)
         nonce, wrapped = key.material[:_NONCE_BYTES], key.material[_NONCE_BYTES:]
         try:
             return self._master.decrypt(nonce, wrapped, _wrapping_context(tenant, key))
         except InvalidTag:
-            raise ConfigError("the master key does not open the keys", where=f"keys of {tenant}", fix=fix) from None
+            raise ConfigError("the master key does not open the keys.", where=f"keys of {tenant}", fix=fix) from None
 
     def _wrap(self, tenant: str, key: Key) -> bytes:
         if self._master is None:

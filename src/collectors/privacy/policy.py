@@ -73,23 +73,23 @@ def _check(type_name: str, name: str, policy: str, where: str) -> None:
     """Raise ConfigError unless ``policy`` may be set for the field."""
     event_type = EVENT_TYPES.get(type_name)
     if event_type is None:
-        message, fix = "there is no event type of that name", f"use one of {', '.join(EVENT_TYPES)}"
+        message, fix = "there is no event type of that name.", f"use one of {', '.join(EVENT_TYPES)}"
         raise ConfigError(message, where=f"{where}.{type_name}", fix=fix)
     where = f"{where}.{type_name}.{name}"
     column = event_type.by_name.get(name)
     if column is None or column.mark is None:
         marked = ", ".join(f.name for f in event_type.columns if f.mark is not None)
         message = (
-            f"{type_name} has no such field" if column is None else "the field is not personal, so it has no policy"
+            f"{type_name} has no such field." if column is None else "the field is not personal, so it has no policy."
         )
         raise ConfigError(message, where=where, fix=f"use one of {marked}, or remove the key")
     allowed = ALLOWED_POLICIES[column.mark] - ({Policy.DROP} if column.required else set())
     if policy in allowed:
         return
     if policy == Policy.DROP:
-        message = "a required field cannot be dropped"
+        message = "a required field cannot be dropped."
     else:
-        message = f"{str(policy)[:64]!r} is not a policy for a field marked {column.mark}"
+        message = f"{str(policy)[:64]!r} is not a policy for a field marked {column.mark}."
     raise ConfigError(message, where=where, fix=f"use one of {', '.join(sorted(allowed))}")
 
 
@@ -111,7 +111,7 @@ def preset(name: str, *, where: str = "policies") -> FieldPolicies:
         )
     if name == "security":
         return FieldPolicies({t: {"ip": Policy.ENCRYPT} for t in ("auth", "audit")})
-    raise ConfigError(f"there is no preset {name[:64]!r}", where=where, fix="use standard, strict or security")
+    raise ConfigError(f"there is no preset {name[:64]!r}.", where=where, fix="use standard, strict or security")
 
 
 def protect(

@@ -152,7 +152,7 @@ class RevenueFacts:
             order = np.argsort(times, kind="stable")
             order = order[times[order] <= at_us]
             amount[customers[order]] = monthly[order]  # of several values for one place, NumPy keeps the last
-            ever[customers[order]] = True
+            ever[customers[order[monthly[order] > 0]]] = True
         return amount, ever
 
     def mrr(self, at_us: int) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from collectors.model.event_types import APP_EVENT, FEEDBACK, PLAYBACK, RECOMMENDATION
 from collectors.simulate.sampling import (
     SECOND_US,
+    SLOT_BITS,
     Index,
     Ints,
     SlotTable,
@@ -94,8 +95,8 @@ class Listening:
         rng = self._rng["playback"]
         first = words(rng, len(times))
         users = self._people.activity.pick(first)
-        tracks = self._people.taste.pick(first, 20)
-        return self.plays(rng, users, tracks, times, *self.endings(tracks, first, 40), self._sessions(users, times))
+        tracks = self._people.taste.pick(first, SLOT_BITS)
+        return self.plays(rng, users, tracks, times, *self.endings(tracks, first, 2 * SLOT_BITS), self._sessions(users, times))
 
     def endings(self, tracks: Index, source: Words, shift: int) -> tuple[Index, Index]:
         """Draw from 16 bits how plays of tracks end, and how many milliseconds of each were heard."""
@@ -151,7 +152,7 @@ class Listening:
         rng = self._rng["app_event"]
         source = words(rng, len(times))
         users = self._people.activity.pick(source)
-        return self.actions(rng, users, self._app_events.pick(source, 20), times, self._sessions(users, times))
+        return self.actions(rng, users, self._app_events.pick(source, SLOT_BITS), times, self._sessions(users, times))
 
     def actions(
         self, rng: np.random.Generator, users: Index, kinds: Index, times: Ints, sessions: Words
@@ -160,7 +161,7 @@ class Listening:
         people = self._people
         source = words(rng, len(times))
         client = people.client.take(users)
-        bare = bits(source, 20, 16) >= PROPERTY_SHARE * (1 << 16)
+        bare = bits(source, SLOT_BITS, 16) >= PROPERTY_SHARE * (1 << 16)
         self._truth.events["app_event"] += len(times)
         return record_batch(
             APP_EVENT,
@@ -170,7 +171,7 @@ class Listening:
                 "source": text_of(_SOURCES, client),
                 "user_id": text_of(people.ids, users),
                 "session_id": hex_text(sessions),
-                "properties": text_of(self._properties, bits(source, 36, 12), bare),
+                "properties": text_of(self._properties, bits(source, SLOT_BITS + 16, 12), bare),
                 "name": text_of(_NAMES, kinds),
                 "screen": text_of(_SCREENS, kinds),
                 "target": text_of(self._catalogue.track_ids, people.taste.pick(source), ~_ON_TRACK.take(kinds)),

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from collectors.model.event_types import API_REQUEST, AUDIT, AUTH
 from collectors.simulate.sampling import (
+    SLOT_BITS,
     Ints,
     SlotTable,
     Words,
@@ -76,9 +77,9 @@ class Operations:
         rng = self._rng["api_request"]
         n = len(times)
         source, sizes = words(rng, n), words(rng, n)
-        route = self._endpoints.pick(source, 20)
-        status = self._statuses.pick(source, 30)
-        anonymous = bits(source, 44, 16) < _ANONYMOUS_SHARE * (1 << 16)
+        route = self._endpoints.pick(source, SLOT_BITS)
+        status = self._statuses.pick(source, SLOT_BITS + 10)
+        anonymous = bits(source, SLOT_BITS + 24, 16) < _ANONYMOUS_SHARE * (1 << 16)
         duration = np.exp(_MEDIAN_LOG.take(route) + _SIGMA.take(route) * rng.standard_normal(n))
         counts = np.bincount(status, minlength=len(STATUSES)).tolist()
         self._truth.events["api_request"] += n
@@ -110,7 +111,7 @@ class Operations:
         n = len(times)
         source = words(rng, n)
         users = people.activity.pick(source)
-        ending = self._auth_endings.pick(source, 20)
+        ending = self._auth_endings.pick(source, SLOT_BITS)
         market, agent, asn = people.market.take(users), people.client.take(users), people.asn.take(users)
         latitude, longitude = people.latitude.take(users), people.longitude.take(users)
         columns = {

@@ -18,6 +18,7 @@ Index = npt.NDArray[np.integer]
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
+SLOT_BITS = 24  # most bits a slot table may have; draws that share a word start at multiples of it
 
 _ALPHABET = np.frombuffer(b"abcdefghijkmnpqrstuvwxyz23456789", dtype=np.uint8)  # 32 signs that cannot be confused
 _HEX = np.array([int.from_bytes(f"{b:02x}".encode(), "little") for b in range(256)], dtype="<u2")
@@ -65,6 +66,8 @@ class SlotTable:
     """
 
     def __init__(self, weights: npt.ArrayLike, *, bits: int, items: npt.ArrayLike | None = None) -> None:
+        if bits > SLOT_BITS:
+            raise ValueError(f"a slot table has at most {SLOT_BITS} bits")
         share = np.asarray(weights, dtype=np.float64)
         size = 1 << bits
         counts = 1 + apportion(share, size - len(share))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from collectors.errors import ConfigError, UnknownName
 from collectors.simulate.sampling import (
+    SLOT_BITS,
     Floats,
     Ints,
     SlotTable,
@@ -45,6 +46,7 @@ FEWEST_USERS = 20  # of one tenant; with fewer it might have no customer
 # Few listeners make most plays and few tracks get most of them, both with a flat head: exponent and shift.
 USER_ZIPF = (0.7, 20.0)
 TRACK_ZIPF = (1.0, 8.0)
+MOST = 1 << SLOT_BITS - 1  # users or tracks; a slot table has room for no more
 _TASTE_SD = 0.7  # how far a tenant's order of popularity strays from the common one, in log units
 _KNOWN_TARGETS = 0.3  # share of stuffed credentials whose account exists
 
@@ -143,8 +145,12 @@ class World:
         self.experiments = tuple(experiments)
         self.models = tuple(models)
         self.churn = dict(churn)
+        if max(users, tracks) > MOST:
+            raise ConfigError(f"{max(users, tracks)} users or tracks are too many", fix=f"ask for {MOST} or fewer")
         if not tenants or len(self.tenants) < len(tenants):
             raise ConfigError("tenants must be given and have different ids", fix="rename or add a tenant")
+        if not models or not experiments or len({e.metric for e in experiments}) < len(experiments):
+            raise ConfigError("a world has models, and experiments on different metrics", fix="leave out the argument")
         if tracks < FEWEST_TRACKS:
             raise ConfigError(f"{tracks} tracks are too few", fix=f"ask for {FEWEST_TRACKS} or more")
         sizes = apportion([t.share for t in tenants], users)

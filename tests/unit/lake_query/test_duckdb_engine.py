@@ -7,6 +7,7 @@ import datetime as dt
 from pathlib import Path
 
 import ibis
+import ibis.expr.operations as ops
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -94,10 +95,15 @@ def foreign_expressions() -> dict[str, ibis.Table]:
     @ibis.udf.scalar.builtin
     def getvariable(name: str) -> str: ...
 
+    def raw(query: str, **schema: str) -> ibis.Table:
+        return ops.SQLStringView(parent=playback.op(), query=query, schema=ibis.schema(schema)).to_expr()
+
+    connection = ibis.duckdb.connect()
     return {
-        "raw sql": playback.sql("SELECT * FROM read_parquet('/**/*.parquet')", dialect="duckdb"),
-        "aliased sql": playback.alias("p").sql("SELECT 1 AS x", dialect="duckdb"),
-        "sql inside a join": playback.join(playback.sql("SELECT 'x' AS track_id", dialect="duckdb"), "track_id"),
+        "raw sql": raw("SELECT ms_played FROM read_parquet('/**/*.parquet')", ms_played="int32"),
+        "sql of a connection": ops.SQLQueryResult("SELECT 1 AS x", ibis.schema({"x": "int64"}), connection).to_expr(),
+        "sql inside a join": playback.join(raw("SELECT 'x' AS track_id", track_id="string"), "track_id"),
+        "table of a connection": ops.DatabaseTable("playback", playback.schema(), connection).to_expr(),
         "own schema with the tenant": own_schema,
         "unknown table": ibis.table({"x": "int64"}, name="read_parquet('/etc/passwd')"),
         "other database": ibis.table(playback.schema(), name="playback", database="main"),

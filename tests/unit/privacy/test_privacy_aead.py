@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -35,9 +37,7 @@ def opened_by_oracle(sealed: bytes, secret: Key) -> bytes:
 
 @settings(deadline=None, derandomize=True)
 @given(values=st.lists(st.none() | st.binary(max_size=100), max_size=20), data=st.data())
-def test_sealed_columns_are_in_the_wire_format_and_open_again(
-    values: list[bytes | None], data: st.DataObject
-) -> None:
+def test_sealed_columns_are_in_the_wire_format_and_open_again(values: list[bytes | None], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(values)))
     sealed = encrypt_column(ROTATED, AD, pa.array(values, pa.binary()).slice(start))
     assert sealed.type == pa.binary()
@@ -102,7 +102,7 @@ def test_value_of_another_keyset_is_told_from_one_of_a_destroyed_key() -> None:
     box = seal(Keyset("acme", (OLD,)), AD, b"x")
     with pytest.raises(UnknownName, match="has no key 7"):
         open_sealed(Keyset("acme", (NEW,)), AD, box)
-    with pytest.raises(LifecycleError, match="key 7 .* was destroyed"):
+    with pytest.raises(LifecycleError, match=r"key 7 .* was destroyed"):
         open_sealed(Keyset("acme", (key(7, KeyStatus.DESTROYED), NEW)), AD, box)
 
 
@@ -110,6 +110,13 @@ def test_pseudonym_key_never_opens_sealed_values() -> None:
     keys = Keyset("acme", (Key(7, Purpose.PSEUDONYM, KeyStatus.ENABLED, 0, OLD.material), NEW))
     with pytest.raises(UnknownName):
         open_sealed(keys, AD, seal(Keyset("acme", (OLD,)), AD, b"x"))
+
+
+def test_threads_may_share_one_keyset() -> None:
+    column = pa.array([bytes([i]) * 5000 for i in range(100)], pa.binary())
+    with ThreadPoolExecutor(4) as pool:
+        sealed = list(pool.map(lambda _: encrypt_column(ROTATED, AD, column), range(8)))
+        assert all(opened == column for opened in pool.map(lambda s: decrypt_column(ROTATED, AD, s), sealed))
 
 
 @pytest.mark.parametrize("rows", [0, 3])

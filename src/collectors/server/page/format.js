@@ -129,13 +129,14 @@ export function axisLabels(ticks, unit, rate = false) {
   const largest = ticks.reduce((most, tick) => Math.max(most, Math.abs(tick)), 0);
   const { factor, suffix } = scaleFor(largest, unit, rate);
   const gap = ticks.length > 1 ? Math.abs(ticks[1] - ticks[0]) * factor : 1;
-  const decimals = Math.min(6, Math.max(0, -Math.floor(Math.log10(gap || 1) + 1e-9)));
+  let decimals = 0;
+  while (decimals < 6 && Math.abs(gap - Number(gap.toFixed(decimals))) > gap * 1e-6) decimals += 1;
   const numbers = new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-  return ticks.map((tick) => `${numbers.format(tick * factor)}${suffix}`);
+  return ticks.map((tick) => `${numbers.format(tick * factor + 0)}${suffix}`);
 }
 
 /**
- * A rate of events: `12,345/s`, `1.23 M/s`.
+ * A rate of events: `512 /s`, `1.23 M/s`.
  *
  * @param {number|null|undefined} value
  * @returns {string}

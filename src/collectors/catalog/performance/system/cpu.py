@@ -79,7 +79,9 @@ _QUEUE = MetricSpec(
     "Threads that are runnable, and threads blocked until input or output completes.",
     labels=("state",),
 )
-_BOOT_TIME = MetricSpec("collectors.system.boot_time", Kind.GAUGE, Unit.SECONDS, "Unix time at which the system booted.")
+_BOOT_TIME = MetricSpec(
+    "collectors.system.boot_time", Kind.GAUGE, Unit.SECONDS, "Unix time at which the system booted."
+)
 
 _MODES = ("user", "nice", "system", "idle", "iowait", "interrupt", "steal")
 _IDLE = frozenset({"idle", "iowait"})

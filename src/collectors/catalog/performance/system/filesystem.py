@@ -48,10 +48,11 @@ _INODES = MetricSpec(
 )
 EMITS = (_LIMIT, _USAGE, _UTILIZATION, _FULL, _INODES)
 
-PSEUDO = frozenset(
-    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fuse.lxcfs fusectl hugetlbfs "
-    "iso9660 mqueue nsfs proc pstore ramfs rpc_pipefs securityfs selinuxfs squashfs sysfs tmpfs tracefs".split()
-)
+PSEUDO = frozenset((
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs",
+    "fuse.lxcfs", "fusectl", "hugetlbfs", "iso9660", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs",
+    "securityfs", "selinuxfs", "squashfs", "sysfs", "tmpfs", "tracefs",
+))  # fmt: skip
 """Types that hold no data on a disk, and images that are always full."""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")

@@ -63,6 +63,4 @@ def _derive(now: Reading[Kernel], _: Reading[Kernel] | None) -> Iterator[Sample]
         yield sample(_ENTROPY, kernel.entropy)
 
 
-AREA: Area[Kernel] = Area(
-    name="kernel", emits=(_UPTIME, _FILES, _FILES_LIMIT, _ENTROPY), read=_read, derive=_derive
-)
+AREA: Area[Kernel] = Area(name="kernel", emits=(_UPTIME, _FILES, _FILES_LIMIT, _ENTROPY), read=_read, derive=_derive)

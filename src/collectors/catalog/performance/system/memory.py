@@ -176,9 +176,7 @@ def _read(files: HostFiles, _: Memory | None) -> Memory | None:
     text = files.proc("meminfo")
     if text is None:
         return None
-    return Memory(
-        parse_meminfo(text), numbers(files.proc("vmstat") or ""), parse_swaps(files.proc("swaps") or "")
-    )
+    return Memory(parse_meminfo(text), numbers(files.proc("vmstat") or ""), parse_swaps(files.proc("swaps") or ""))
 
 
 def _derive(now: Reading[Memory], _: Reading[Memory] | None) -> Iterator[Sample]:

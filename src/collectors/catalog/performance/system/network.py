@@ -15,9 +15,7 @@ from collectors.catalog.performance.system.area import Area, HostFiles, Reading,
 from collectors.model.metric import Kind, MetricSpec, Sample, Unit
 
 _BY_INTERFACE = ("network.interface.name", "network.io.direction")
-_IO = MetricSpec(
-    "system.network.io", Kind.COUNTER, Unit.BYTES, "Bytes received and transmitted.", labels=_BY_INTERFACE
-)
+_IO = MetricSpec("system.network.io", Kind.COUNTER, Unit.BYTES, "Bytes received and transmitted.", labels=_BY_INTERFACE)
 _PACKETS = MetricSpec(
     "system.network.packet.count",
     Kind.COUNTER,
@@ -26,9 +24,7 @@ _PACKETS = MetricSpec(
     # The convention names the interface otherwise here than in its sister metrics.
     labels=("system.device", "network.io.direction"),
 )
-_ERRORS = MetricSpec(
-    "system.network.errors", Kind.COUNTER, Unit.ERRORS, "Packets with errors.", labels=_BY_INTERFACE
-)
+_ERRORS = MetricSpec("system.network.errors", Kind.COUNTER, Unit.ERRORS, "Packets with errors.", labels=_BY_INTERFACE)
 _DROPPED = MetricSpec(
     "system.network.packet.dropped",
     Kind.COUNTER,
@@ -178,25 +174,26 @@ def _read(files: HostFiles, _: Network | None) -> Network | None:
 def _derive(now: Reading[Network], _: Reading[Network] | None) -> Iterator[Sample]:
     network = now.values
     for interface, columns in network.interfaces.items():
-        for direction, (bytes_, packets, errors, dropped, *_) in (("receive", columns[:8]), ("transmit", columns[8:])):
-            yield sample(_IO, bytes_, interface, direction)
-            yield sample(_PACKETS, packets, interface, direction)
-            yield sample(_ERRORS, errors, interface, direction)
-            yield sample(_DROPPED, dropped, interface, direction)
-    for protocol, columns_ in network.sockets.items():
-        for key, value in columns_.items():
-            if key in _STATES:
-                yield sample(_SOCKETS, value, protocol, _STATES[key])
-            elif key == "mem":
-                yield sample(_SOCKET_MEMORY, value * network.page_size, protocol)
+        yield from _interface(interface, "receive", columns[:8])
+        yield from _interface(interface, "transmit", columns[8:])
+    for protocol, sockets in network.sockets.items():
+        for key, state in _STATES.items():
+            if key in sockets:
+                yield sample(_SOCKETS, sockets[key], protocol, state)
+        if "mem" in sockets:
+            yield sample(_SOCKET_MEMORY, sockets["mem"] * network.page_size, protocol)
     for protocol, key, spec, labels in _PROTOCOLS:
         counters = network.protocols.get(protocol, {})
         if key in counters:
             yield sample(spec, counters[key], *labels)
-    if network.conntrack is not None:
-        yield sample(_CONNTRACK, network.conntrack)
-    if network.conntrack_limit is not None:
-        yield sample(_CONNTRACK_LIMIT, network.conntrack_limit)
+    for spec, value in ((_CONNTRACK, network.conntrack), (_CONNTRACK_LIMIT, network.conntrack_limit)):
+        if value is not None:
+            yield sample(spec, value)
+
+
+def _interface(name: str, direction: str, columns: tuple[int, ...]) -> Iterator[Sample]:
+    for spec, value in zip((_IO, _PACKETS, _ERRORS, _DROPPED), columns, strict=False):
+        yield sample(spec, value, name, direction)
 
 
 def _number(text: str | None) -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from heapq import nlargest
 
 from collectors.catalog.performance.system.area import Area, HostFiles, Reading, sample
@@ -37,8 +38,7 @@ _TOP_MEMORY = MetricSpec(
     labels=("process.command",),
 )
 
-TOP = 10
-"""Commands reported by CPU, and by memory."""
+EMITS = (_COUNT, _LIMIT, _THREADS, _TOP_CPU, _TOP_MEMORY)
 
 _STATES = {"R": "running", "D": "uninterruptible", "T": "stopped", "t": "stopped", "Z": "defunct", "X": "defunct"}
 _SLEEPING = "sleeping"  # S, and I: idle kernel threads
@@ -107,7 +107,7 @@ def _cpus(stat: str) -> int:
     return sum(line.startswith("cpu") for line in stat.splitlines()) - 1
 
 
-def _derive(now: Reading[Processes], before: Reading[Processes] | None) -> Iterator[Sample]:
+def _derive(top: int, now: Reading[Processes], before: Reading[Processes] | None) -> Iterator[Sample]:
     processes = now.values
     states = Counter(process.state for process in processes.every.values())
     for state in (_SLEEPING, *dict.fromkeys(_STATES.values())):
@@ -118,11 +118,11 @@ def _derive(now: Reading[Processes], before: Reading[Processes] | None) -> Itera
     memory: Counter[str] = Counter()
     for process in processes.every.values():
         memory[process.command] += process.pages * processes.page_size
-    for command, value in _largest(memory):
+    for command, value in _largest(memory, top):
         yield sample(_TOP_MEMORY, value, command)
     if before is not None and now.at > before.at and processes.cpus > 0:
         capacity = (now.at - before.at) * processes.cpus * processes.ticks_per_second
-        for command, ticks in _largest(_ticks_by_command(processes.every, before.values.every)):
+        for command, ticks in _largest(_ticks_by_command(processes.every, before.values.every), top):
             yield sample(_TOP_CPU, ticks / capacity, command)
 
 
@@ -137,11 +137,11 @@ def _ticks_by_command(
     return ticks
 
 
-def _largest(by_command: Counter[str]) -> list[tuple[str, int]]:
+def _largest(by_command: Counter[str], top: int) -> list[tuple[str, int]]:
     used = ((command, value) for command, value in by_command.items() if value)
-    return nlargest(TOP, used, key=lambda pair: (pair[1], pair[0]))
+    return nlargest(top, used, key=lambda pair: (pair[1], pair[0]))
 
 
-AREA: Area[Processes] = Area(
-    name="process", emits=(_COUNT, _LIMIT, _THREADS, _TOP_CPU, _TOP_MEMORY), read=_read, derive=_derive
-)
+def area(top: int) -> Area[Processes]:
+    """Return the area that reports the ``top`` commands by CPU, and by memory."""
+    return Area(name="process", emits=EMITS, read=_read, derive=partial(_derive, top))
