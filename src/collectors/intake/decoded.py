@@ -107,11 +107,10 @@ def assemble(
     ``numbers`` are the rows' places in the body, the identity if None; ``unread`` are rows of the body that never
     got this far; ``raw`` returns what was sent as the given row.
     """
-    identity = columns.get("event_id")
+    arrays = [columns[f.name] if f.name in columns else pa.nulls(rows, f.type) for f in event_type.columns]
     schema = event_type.wire_schema
-    if identity is not None and identity.type != EVENT_ID:
-        schema = schema.set(0, pa.field("event_id", identity.type))
-    arrays = [columns[f.name] if f.name in columns else pa.nulls(rows, f.type) for f in schema]
+    if arrays[0].type != EVENT_ID:
+        schema = schema.set(0, pa.field("event_id", arrays[0].type))
     table = pa.RecordBatch.from_arrays(arrays, schema=schema)
     if not faults and not unread and numbers is None:
         return Decoded(table, (), rows)

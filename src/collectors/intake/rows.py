@@ -102,9 +102,9 @@ def decode_rows(
     columns: dict[str, pa.Array] = {}
     faults: dict[int, Fault] = {}
     try:
-        plain = [field for field in plan.plain if field.name not in odd] if odd else plan.plain
-        struct = pa.array(rows, pa.struct(plain) if odd else plan.struct)
-        columns = dict(zip([field.name for field in plain], struct.flatten(), strict=True))
+        plain = {name: kind for name, kind in plan.plain.items() if name not in odd} if odd else plan.plain
+        struct = pa.array(rows, pa.struct(plain.items()) if odd else plan.struct)
+        columns = dict(zip(plain, struct.flatten(), strict=True))
     except (pa.ArrowInvalid, OverflowError):  # an integer that does not fit
         odd |= plan.exact.keys()
     for field in event_type.columns:
@@ -142,7 +142,7 @@ class _Plan:
 
     event_type: EventType
     exact: Mapping[str, type]
-    plain: Sequence[pa.Field]
+    plain: Mapping[str, pa.DataType]
     struct: pa.StructType
 
 
@@ -153,10 +153,9 @@ def _plan(event_type: EventType) -> _Plan:
     plan = _plans.get(event_type.name)
     if plan is None or plan.event_type is not event_type:
         kinds = {f.name: pa.string() if pa.types.is_timestamp(f.type) else _json_type(f) for f in event_type.columns}
-        kinds = {name: kind for name, kind in kinds.items() if kind in _EXACT and name != PROPERTIES}
-        plain = [pa.field(name, kind) for name, kind in kinds.items()]
-        exact = {name: _EXACT[kind] for name, kind in kinds.items()}
-        plan = _plans[event_type.name] = _Plan(event_type, exact, plain, pa.struct(plain))
+        plain = {name: kind for name, kind in kinds.items() if kind in _EXACT and name != PROPERTIES}
+        exact = {name: _EXACT[kind] for name, kind in plain.items()}
+        plan = _plans[event_type.name] = _Plan(event_type, exact, plain, pa.struct(plain.items()))
     return plan
 
 

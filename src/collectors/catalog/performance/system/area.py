@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -9,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 from collectors.model.metric import MetricSpec, Sample
 
 S = TypeVar("S")
+
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 NO_BASELINE = "there is no earlier reading to compare with"
 NO_TIME_PASSED = "no time passed between the two readings"
@@ -90,3 +93,8 @@ def protocol_counters(text: str) -> Mapping[str, Mapping[str, int]]:
         protocol, _, keys = names.partition(":")
         counters[protocol] = dict(zip(keys.split(), map(int, values.partition(":")[2].split()), strict=True))
     return counters
+
+
+def unescaped(text: str) -> str:
+    r"""Return a path as it is: the kernel writes blanks and the like in it as ``\040``."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

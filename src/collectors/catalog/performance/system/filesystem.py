@@ -6,12 +6,11 @@ Sources: ``/proc/self/mountinfo`` as in proc(5) says what is mounted, ``statvfs`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from collectors.catalog.performance.system.area import sample
+from collectors.catalog.performance.system.area import sample, unescaped
 from collectors.model.metric import Kind, MetricSpec, Sample, Unit
 
 _LABELS = ("system.device", "system.filesystem.type", "system.filesystem.mode", "system.filesystem.mountpoint")
@@ -55,8 +54,6 @@ PSEUDO = frozenset((
 ))  # fmt: skip
 """Types that hold no data on a disk, and images that are always full."""
 
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
 
 class Room(Protocol):
     """Bytes and inodes of a filesystem, as ``statvfs`` tells them."""
@@ -94,11 +91,11 @@ def parse_mountinfo(text: str) -> tuple[Mount, ...]:
         left, _, right = line.partition(" - ")
         _, _, number, _, mountpoint, options, *_ = left.split(" ")
         kind, device, *_ = right.split(" ")
-        mountpoint = _unescape(mountpoint)
+        mountpoint = unescaped(mountpoint)
         if kind in PSEUDO or (kind == "overlay" and mountpoint != "/"):
             continue
         if number not in found or len(mountpoint) < len(found[number].mountpoint):
-            found[number] = Mount(mountpoint, _unescape(device), kind, options.split(",", 1)[0])
+            found[number] = Mount(mountpoint, unescaped(device), kind, options.split(",", 1)[0])
     return tuple(found.values())
 
 
@@ -116,7 +113,3 @@ def derive(mount: Mount, room: Room) -> Iterator[Sample]:
     if room.inodes_used + room.inodes_free:
         yield sample(_INODES, room.inodes_used, mount.mountpoint, "used")
         yield sample(_INODES, room.inodes_free, mount.mountpoint, "free")
-
-
-def _unescape(text: str) -> str:
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), text)

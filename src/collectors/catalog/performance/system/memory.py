@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from collectors.catalog.performance.system.area import Area, HostFiles, Reading, numbers, sample, undefined
+from collectors.catalog.performance.system.area import Area, HostFiles, Reading, numbers, sample, undefined, unescaped
 from collectors.model.metric import Kind, MetricSpec, Sample, Unit
 
 _LIMIT = MetricSpec("system.memory.limit", Kind.GAUGE, Unit.BYTES, "Memory of the system.")
@@ -169,7 +169,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
 def parse_swaps(text: str) -> tuple[Swap, ...]:
     """Parse ``/proc/swaps``: a heading, then name, type, size and use in KiB, priority."""
     rows = (line.rsplit(None, 4) for line in text.splitlines()[1:])
-    return tuple(Swap(row[0], int(row[2]) * 1024, int(row[3]) * 1024) for row in rows)
+    return tuple(Swap(unescaped(row[0]), int(row[2]) * 1024, int(row[3]) * 1024) for row in rows)
 
 
 def _read(files: HostFiles, _: Memory | None) -> Memory | None:
