@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -32,6 +33,7 @@ _PERMANENT: dict[int, tuple[type[PermanentError], str]] = {
     404: (UnknownName, "the server has no such address; check the client's url and tenant"),
     413: (TooLarge, "the batch is too large for the server"),
 }
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 _WAIT = frozenset({429, 503})
 _TRANSIENT = frozenset({408, 425})
 
@@ -92,7 +94,7 @@ def _message(response: httpx.Response) -> str:
 def _retry_after(response: httpx.Response, now_us: int) -> float:
     """Return the seconds of the Retry-After header (RFC 9110, section 10.2.3), 0 without a usable one."""
     text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_RETRY_AFTER)
     try:
         seconds = parsedate_to_datetime(text).timestamp() - now_us / 1e6

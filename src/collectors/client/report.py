@@ -56,7 +56,7 @@ class Delivery:
 class FailedBatch:
     """Events that will not be delivered, and why.
 
-    ``body`` is the Arrow IPC stream that was sent; it is empty only if the events could not be read or encoded.
+    ``body`` is the Arrow IPC stream that was sent; it is empty only if a file of the spool could not be read.
     ``path`` is where a client with a spool keeps it, if there was room.
     """
 

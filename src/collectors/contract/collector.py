@@ -185,7 +185,7 @@ class Streaming(BaseCollector[C]):
 
 def _declaration_problems(cls: type[BaseCollector[Any]]) -> list[str]:
     """Say what is missing or malformed in a concrete collector class."""
-    problems = []
+    problems: list[str] = []
     name = getattr(cls, "name", "")
     if not name or not name.replace("_", "").isalnum() or not name.islower():
         problems.append("set name to a lower_snake word")
@@ -193,8 +193,7 @@ def _declaration_problems(cls: type[BaseCollector[Any]]) -> list[str]:
     if not emits:
         problems.append("declare in emits the metrics it may emit")
     names = [spec.name for spec in emits]
-    for duplicate in sorted({n for n in names if names.count(n) > 1}):
-        problems.append(f"declare {duplicate} once")
+    problems += [f"declare {n} once" for n in sorted({n for n in names if names.count(n) > 1})]
     if not (cls.__doc__ or "").strip():
         problems.append("give it a one-sentence docstring")
     if not issubclass(cls, Sampling | Analytical | Streaming):

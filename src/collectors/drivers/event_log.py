@@ -9,6 +9,8 @@ position in it. Positions grow by one for each record, over all segments and res
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,7 +36,13 @@ CREATE TABLE IF NOT EXISTS record (
   dead BLOB
 );
 """
-_COLUMNS = "position, tenant, type, acked_us, covered_since_us, rows, offered, duplicate, rejected, dropped, replays, body, dead"
+_COLUMNS = (
+    "tenant, type, acked_us, covered_since_us,"
+    " rows, offered, duplicate, rejected, dropped, replays, body, dead, position"
+)
+_READ_COLUMNS = _COLUMNS.replace(
+    "body, dead", "CASE WHEN ? IS NULL OR type IN (SELECT value FROM json_each(?)) THEN body END, dead"
+)
 _PAGE_BYTES = 16384
 
 
@@ -149,7 +157,6 @@ class LogWriter:
             f"INSERT INTO record ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 - constant columns
             (
                 (
-                    position,
                     r.tenant,
                     r.type,
                     r.acked_us,
@@ -162,6 +169,7 @@ class LogWriter:
                     r.replays,
                     r.body,
                     r.dead,
+                    position,
                 )
                 for position, r in enumerate(records, start=self.next_position)
             ),
@@ -178,11 +186,15 @@ class LogWriter:
 
 
 class LogReader:
-    """Read records in order from a position on, also while another process writes."""
+    """Read records in order from a position on, also while another process writes.
 
-    def __init__(self, folder: Path, *, after: int = 0) -> None:
+    ``bodies`` names the event types whose bodies are wanted; those of others are left in the file.
+    """
+
+    def __init__(self, folder: Path, *, after: int = 0, bodies: frozenset[str] | None = None) -> None:
         self._folder = folder
         self._after = after
+        self._bodies = json.dumps(sorted(bodies)) if bodies is not None else None
         self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -234,13 +246,13 @@ class LogReader:
         records: list[Record] = []
         size = 0
         cursor = connection.execute(
-            f"SELECT {_COLUMNS} FROM record WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants
-            (self._after, max_records),
+            f"SELECT {_READ_COLUMNS} FROM record WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants
+            (self._bodies, self._bodies, self._after, max_records),
         )
-        for position, *values in cursor:
-            record = Record(*values, position)
+        for row in cursor:
+            record = Record(*row)
             records.append(record)
-            self._after = position
+            self._after = record.position
             size += len(record.body or b"")
             if size >= max_bytes:
                 break
@@ -255,7 +267,7 @@ def delete_segments(folder: Path, *, through: int) -> int:
     """
     paths = segment_paths(folder)
     deleted = 0
-    for path, following in zip(paths, paths[1:], strict=False):
+    for path, following in itertools.pairwise(paths):
         if _first_position(following) > through + 1:
             break
         for suffix in ("-wal", "-shm", ""):
@@ -273,8 +285,7 @@ def recent_records(folder: Path, *, max_bytes: int) -> Iterator[Record]:
             connection.executescript(_SCHEMA)
             cursor = connection.execute(f"SELECT {_COLUMNS} FROM record ORDER BY position DESC")  # noqa: S608
             for row in cursor:
-                position, *values = row
-                record = Record(*values, position)
+                record = Record(*row)
                 yield record
                 size += len(record.body or b"")
                 if size >= max_bytes:

@@ -90,6 +90,7 @@ class _Call(Generic[T]):
 
     def result(self) -> T:
         """Return what ``work`` returned, or raise what it raised, once ``outcome`` is done."""
+        self.thread.join()  # setting the outcome was its last act
         result, failure = self.outcome.result()
         if failure is not None:
             raise failure

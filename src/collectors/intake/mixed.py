@@ -40,6 +40,9 @@ class _Group:
     numbers: list[int] = field(default_factory=list)
     sent: list[bytes | Row] = field(default_factory=list)
 
+    def raw(self, row: int) -> bytes:
+        return _spelled(self.sent[row])
+
 
 class RowSorter:
     """Sorts the parsed rows of a body by event type and decodes each type's rows together."""
@@ -70,13 +73,8 @@ class RowSorter:
         """Return the decoded rows by type, and those of no type."""
         by_type = {}
         for name, group in self._groups.items():
-            sent = group.sent
             by_type[name] = decode_rows(
-                self._types[name],
-                group.rows,
-                self._limits,
-                raw=lambda i, sent=sent: _spelled(sent[i]),
-                numbers=group.numbers,
+                self._types[name], group.rows, self._limits, raw=group.raw, numbers=group.numbers
             )
         return by_type, self._bad
 
@@ -137,10 +135,19 @@ def _decode_groups(lines: Lines, types: Mapping[str, EventType], parts: Parts) -
         event_type = types.get(name.decode())
         decoded = None
         if event_type is not None:
-            body = b"".join(column.take(pa.array(numbers)).to_pylist())
-            decoded = decode_strict(Lines.of(body), event_type, type_member=TYPE_MEMBER, numbers=numbers)
-        if decoded is None:
+            group = Lines.of(_text(column.take(pa.array(numbers))))
+            decoded = decode_strict(group, event_type, type_member=TYPE_MEMBER, numbers=numbers)
+        if event_type is None or decoded is None:
             others.append(numbers)
         else:
             parts[event_type.name].append(decoded)
-    return np.sort(np.concatenate(others)).tolist()
+    rest: list[int] = np.sort(np.concatenate(others)).tolist()
+    return rest
+
+
+def _text(values: pa.BinaryArray) -> bytes:
+    """Return the values one after the other."""
+    if len(values) == 0:
+        return b""
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    return memoryview(values.buffers()[2])[offsets[0] : offsets[-1]].tobytes()

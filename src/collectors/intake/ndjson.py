@@ -1,10 +1,10 @@
-"""JSON bodies of one event type: newline-delimited, single objects and lists.
+r"""JSON bodies of one event type: newline-delimited, single objects and lists.
 
 Two lanes give the same result. The strict one (see ``strict``) reads bodies that are long enough to be worth its set-up
 and plain enough for it; the tolerant one (see ``rows``) parses line by line.
 
 Blank lines are no rows, but count as lines: the row numbers reported are line numbers from 0. A byte order mark at the
-start of a line and ``\\r`` at its end are skipped over.
+start of a line and ``\r`` at its end are skipped over.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ def split_lines(body: bytes, limits: Limits) -> list[bytes]:
     return texts
 
 
-def parse_lines(texts: Sequence[bytes], parse: Callable[[bytes], Any], limits: Limits) -> tuple[list[Row], list[int], list[BadRow]]:
+def parse_lines(
+    texts: Sequence[bytes], parse: Callable[[bytes], Any], limits: Limits
+) -> tuple[list[Row], list[int], list[BadRow]]:
     """Parse each text by itself; return the objects, where in ``texts`` they are, and what is no object."""
     try:
         rows = list(map(parse, texts))
@@ -117,8 +119,8 @@ def parse_lines(texts: Sequence[bytes], parse: Callable[[bytes], Any], limits: L
     if len(rows) == len(texts) and set(map(type, rows)) <= {dict}:
         return rows, list(range(len(rows))), []
     rows, places, bad = [], [], []
-    for place, text in enumerate(texts):
-        text = text.removeprefix(_BOM).strip(_BLANK)
+    for place, line in enumerate(texts):
+        text = line.removeprefix(_BOM).strip(_BLANK)
         if not text:
             continue
         try:

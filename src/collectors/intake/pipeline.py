@@ -11,7 +11,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from collectors.clock import Clock
@@ -19,7 +18,7 @@ from collectors.drivers.event_log import LogWriter, Record
 from collectors.errors import CollectorsError, Overloaded, StorageUnavailable
 from collectors.intake.dedupe import Keys
 from collectors.intake.fair_queue import FairQueue
-from collectors.intake.prepare import Prepared, Preparer, Receipt, Submission
+from collectors.intake.prepare import Outcome, Prepared, Preparer, Submission, Waiter
 
 
 @dataclass(slots=True)
@@ -39,7 +38,7 @@ class PipelineLimits:
     group_submissions: int = 512
 
 
-Deliver = Callable[[Sequence[tuple["Future[Receipt]", Receipt | CollectorsError]]], None]
+Deliver = Callable[[Sequence[Outcome]], None]
 
 
 class IntakePipeline:
@@ -56,9 +55,9 @@ class IntakePipeline:
         self._preparer = preparer
         self._log = log
         self._clock = clock
-        self._deliver = deliver or _set_results
+        self._deliver = deliver or settle
         self._limits = limits or PipelineLimits()
-        self._waiting: FairQueue[tuple[Submission, Future[Receipt]]] = FairQueue(
+        self._waiting: FairQueue[tuple[Submission, Waiter]] = FairQueue(
             total=self._limits.queue_bytes, per_tenant=self._limits.tenant_queue_bytes
         )
         self._ready: queue.Queue[_Group | None] = queue.Queue(maxsize=1)
@@ -93,15 +92,13 @@ class IntakePipeline:
         """When the log last took a group, 0 if it never did; together with ``queued_bytes`` this shows progress."""
         return self._last_commit_us
 
-    def submit(self, submission: Submission) -> Future[Receipt]:
-        """Queue ``submission``; the future brings its receipt once it is durable, or a CollectorsError.
+    def submit(self, submission: Submission, waiter: Waiter) -> None:
+        """Queue ``submission``; ``waiter`` gets its receipt once it is durable, or a CollectorsError.
 
         Raises Overloaded at once if too much waits already.
         """
-        future: Future[Receipt] = Future()
-        if not self._waiting.put(submission.tenant, submission.weight, (submission, future)):
+        if not self._waiting.put(submission.tenant, submission.weight, (submission, waiter)):
             raise Overloaded("too many events wait to be stored; send them again later", retry_after=1.0)
-        return future
 
     def _prepare_forever(self) -> None:
         epoch = self._epoch
@@ -135,7 +132,7 @@ class IntakePipeline:
             self._fail(group, error)
             return
         self._last_commit_us = self._clock.now_us()
-        results: list[tuple[Future[Receipt], Receipt | CollectorsError]] = []
+        results: list[Outcome] = []
         for prepared in group.prepared:
             results.extend(prepared.outcomes(position if prepared.record is not None else 0))
             position += prepared.record is not None
@@ -143,12 +140,15 @@ class IntakePipeline:
 
     def _fail(self, group: _Group, error: StorageUnavailable) -> None:
         self._failed_keys.extend(p.keys for p in group.prepared if p.keys is not None)
-        self._deliver([(future, error) for p in group.prepared for future in p.futures])
+        self._deliver([(waiter, error) for p in group.prepared for waiter in p.waiters])
 
 
-def _set_results(results: Sequence[tuple[Future[Receipt], Receipt | CollectorsError]]) -> None:
-    for future, result in results:
+def settle(outcomes: Sequence[Outcome]) -> None:
+    """Tell each waiter what became of its submission, unless it has gone away."""
+    for waiter, result in outcomes:
+        if waiter.done():
+            continue
         if isinstance(result, CollectorsError):
-            future.set_exception(result)
+            waiter.set_exception(result)
         else:
-            future.set_result(result)
+            waiter.set_result(result)

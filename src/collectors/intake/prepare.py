@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,22 @@ class Receipt:
     reasons: tuple[Rejection, ...] = ()
 
 
+class Waiter(Protocol):
+    """Who waits for a receipt: a future of ``asyncio`` or of ``concurrent.futures``."""
+
+    def done(self) -> bool:
+        """Tell whether it has an answer or has gone away."""
+
+    def set_result(self, result: Receipt, /) -> None:
+        """Hand the receipt over."""
+
+    def set_exception(self, exception: CollectorsError, /) -> None:
+        """Say what went wrong."""
+
+
+Outcome = tuple[Waiter, Receipt | CollectorsError]
+
+
 @dataclass(frozen=True, slots=True)
 class IntakePolicy:
     """What intake must know of a tenant: its keys, how its fields are protected, and types it does not want."""
@@ -104,7 +120,7 @@ class _Part:
     """One submission on its way: its rows in the joined batch, and what is known of them."""
 
     submission: Submission
-    future: Future[Receipt]
+    waiter: Waiter
     decoded: Decoded | None = None
     error: CollectorsError | None = None
     start: int = 0
@@ -136,16 +152,16 @@ class Prepared:
     """Ids newly in the dedupe window, to be forgotten if the commit fails."""
 
     @property
-    def futures(self) -> list[Future[Receipt]]:
+    def waiters(self) -> list[Waiter]:
         """Everyone who waits."""
-        return [p.future for p in self.parts]
+        return [p.waiter for p in self.parts]
 
-    def outcomes(self, position: int) -> list[tuple[Future[Receipt], Receipt | CollectorsError]]:
+    def outcomes(self, position: int) -> list[Outcome]:
         """Return what each submission is told once the record stands at ``position``."""
-        results: list[tuple[Future[Receipt], Receipt | CollectorsError]] = []
+        results: list[Outcome] = []
         for p in self.parts:
             if p.error is not None:
-                results.append((p.future, p.error))
+                results.append((p.waiter, p.error))
                 continue
             rejected = len(p.rejections)
             receipt = Receipt(
@@ -157,7 +173,7 @@ class Prepared:
                 dead_letter=position if rejected else None,
                 reasons=tuple(p.rejections[:REASONS_IN_RECEIPT]),
             )
-            results.append((p.future, receipt))
+            results.append((p.waiter, receipt))
         return results
 
 
@@ -173,12 +189,12 @@ class Preparer:
         """Take ids back that were prepared but never committed."""
         self._window.forget(keys)
 
-    def prepare(self, waiting: Sequence[tuple[Submission, Future[Receipt]]], now_us: int) -> list[Prepared]:
+    def prepare(self, waiting: Sequence[tuple[Submission, Waiter]], now_us: int) -> list[Prepared]:
         """Turn ``waiting`` into one record for each tenant and type."""
         groups: dict[tuple[str, str, int], list[_Part]] = {}
-        for submission, future in waiting:
+        for submission, waiter in waiting:
             key = (submission.tenant, submission.type.name, submission.replays)
-            groups.setdefault(key, []).append(_Part(submission, future))
+            groups.setdefault(key, []).append(_Part(submission, waiter))
         return [self._prepare_group(parts, now_us) for parts in groups.values()]
 
     def _prepare_group(self, parts: list[_Part], now_us: int) -> Prepared:

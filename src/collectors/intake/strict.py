@@ -87,6 +87,7 @@ def decode_strict(
         return None
     if type_member and not pc.all(pc.equal(columns.pop(type_member), event_type.name), skip_nulls=False).as_py():
         return None
+    columns.setdefault("event_id", pa.nulls(len(lines), pa.string()))
     faults: dict[int, Fault] = {}
     for field in event_type.columns:
         if field.name in columns and pa.types.is_timestamp(field.type):
@@ -111,7 +112,7 @@ def _sample(lines: Lines, kinds: Mapping[str, pa.DataType]) -> dict[str, pa.Data
     Times are read as text, or as whole numbers if one is seen.
     """
     seen: dict[str, pa.DataType] = {}
-    for line in np.linspace(0, len(lines) - 1, min(_SAMPLES, len(lines)), dtype=np.int64).tolist():
+    for line in range(0, len(lines), max(1, len(lines) // _SAMPLES)):
         try:
             row = orjson.loads(lines[line])
         except orjson.JSONDecodeError:

@@ -25,6 +25,7 @@ from collectors.errors import StorageUnavailable
 
 APP_ID = "log"
 _CHECKPOINT_EVERY = 100
+_SUMMED = "sum-"
 _ROW_GROUP_ROWS = 262_144
 
 
@@ -40,16 +41,25 @@ class DataFile:
     max_position: int
     tenants: tuple[str, str]
     """First and last tenant in it; files are sorted by tenant."""
+    days: tuple[dt.date, dt.date]
+    """First and last day, or period of a rollup, of its rows."""
+
+    @property
+    def is_summed(self) -> bool:
+        """Tell whether no two rows of this rollup file have the same keys."""
+        return Path(self.path).name.startswith(_SUMMED)
 
 
 class LakeTable:
     """A Delta table with one writer: this process. Not thread-safe."""
 
     def __init__(
-        self, folder: Path, schema: pa.Schema, *, by_day: bool = True, unique_columns: Sequence[str] = ("event_id",)
+        self, folder: Path, schema: pa.Schema, *, period: str = "day", unique_columns: Sequence[str] = ("event_id",)
     ) -> None:
         self.folder = folder
         self.schema = schema
+        self._period = period
+        by_day = "day" in schema.names and "log_position" in schema.names
         self._by_day = by_day
         self._file_schema = pa.schema([f for f in schema if f.name != "day"]) if by_day else schema
         self._dictionary_columns = [f.name for f in self._file_schema if f.name not in unique_columns]
@@ -61,18 +71,19 @@ class LakeTable:
         self.version = table.version()
         self.position = table.transaction_version(APP_ID) or 0
         self._checkpointed = self.version
-        self.files: dict[str, DataFile] = {f.path: f for f in _read_files(table)}
+        self.files: dict[str, DataFile] = {f.path: f for f in _read_files(table, period)}
 
-    def write(self, rows: pa.Table, position: int) -> list[DataFile]:
+    def write(self, rows: pa.Table, position: int, *, summed: bool = False) -> list[DataFile]:
         """Write ``rows``, sorted by tenant, as one Parquet file a day, durable but not yet part of the table.
 
+        A table that is not partitioned gets one file; ``summed`` marks one without repeated keys.
         Raises StorageUnavailable if the disk refuses.
         """
         files = []
         try:
             for day, part in _split_by_day(rows) if self._by_day else [(None, rows)]:
                 folder = f"day={day.isoformat()}/" if day else ""
-                name = f"{folder}{position:020d}-{uuid4().hex[:8]}.parquet"
+                name = f"{folder}{_SUMMED if summed else ''}{position:020d}-{uuid4().hex[:8]}.parquet"
                 path = self.folder / name
                 path.parent.mkdir(exist_ok=True)
                 table = part.select(self._file_schema.names)
@@ -88,6 +99,7 @@ class LakeTable:
                 _sync(path)
                 _sync(path.parent)
                 tenants = table.column("tenant_id")
+                periods = pc.min_max(part.column(self._period))
                 files.append(
                     DataFile(
                         name,
@@ -96,6 +108,7 @@ class LakeTable:
                         path.stat().st_size,
                         position,
                         (tenants[0].as_py(), tenants[-1].as_py()),
+                        (periods["min"].as_py(), periods["max"].as_py()),
                     )
                 )
         except OSError as error:
@@ -141,7 +154,7 @@ class LakeTable:
                     "size": f.bytes,
                     "modificationTime": now_ms,
                     "dataChange": changes_data,
-                    "stats": _stats(f),
+                    "stats": _stats(f, None if self._by_day else self._period),
                 }
             }
             for f in add
@@ -197,31 +210,39 @@ def _partition(f: DataFile) -> dict[str, str]:
     return {"day": f.day.isoformat()} if f.day else {}
 
 
-def _stats(f: DataFile) -> str:
+def _stats(f: DataFile, period: str | None) -> str:
     low, high = f.tenants
+    first, last = ({period: d.isoformat()} if period else {} for d in f.days)
     return json.dumps(
         {
             "numRecords": f.rows,
-            "minValues": {"tenant_id": low},
-            "maxValues": {"tenant_id": high, "log_position": f.max_position},
+            "minValues": {"tenant_id": low, **first},
+            "maxValues": {"tenant_id": high, "log_position": f.max_position, **last},
         },
         separators=(",", ":"),
     )
 
 
-def _read_files(table: DeltaTable) -> Iterable[DataFile]:
-    actions = pa.table(table.get_add_actions(flatten=True))
-    columns = {name: actions.column(name).to_pylist() for name in actions.column_names}
-    for i, path in enumerate(columns["path"]):
-        day = columns["partition.day"][i] if "partition.day" in columns else None
+def _read_files(table: DeltaTable, period: str) -> Iterable[DataFile]:
+    for action in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        day = _date(action.get("partition.day"))
+        first = _date(action.get(f"min.{period}")) or day
+        last = _date(action.get(f"max.{period}")) or day
+        assert first is not None
+        assert last is not None
         yield DataFile(
-            path=path,
-            day=dt.date.fromisoformat(day) if isinstance(day, str) else day,
-            rows=columns["num_records"][i],
-            bytes=columns["size_bytes"][i],
-            max_position=columns.get("max.log_position", [None] * (i + 1))[i] or 0,
-            tenants=(columns["min.tenant_id"][i], columns["max.tenant_id"][i]),
+            path=action["path"],
+            day=day,
+            rows=action["num_records"],
+            bytes=action["size_bytes"],
+            max_position=action.get("max.log_position") or 0,
+            tenants=(action["min.tenant_id"], action["max.tenant_id"]),
+            days=(first, last),
         )
+
+
+def _date(value: dt.date | str | None) -> dt.date | None:
+    return dt.date.fromisoformat(value) if isinstance(value, str) else value
 
 
 def _sync(path: Path) -> None:

@@ -495,6 +495,8 @@ EVENT_TYPES: Mapping[str, EventType] = MappingProxyType(
     }
 )
 
+UNKNOWN = EventType("unknown", "Rows that name no event type we know; they are only ever dead letters.", ())
+
 
 def event_type(name: str) -> EventType:
     """Return the event type called ``name``; UnknownName lists what there is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,6 @@ from collectors.simulate.sampling import (
     Index,
     Ints,
     SlotTable,
-    Words,
     generator,
     hex_text,
     record_batch,
@@ -47,6 +47,30 @@ _KINDS = pa.array(PAYMENT_KINDS)
 _STATUSES = pa.array(PAYMENT_STATUSES)
 
 
+class SubscriptionRows(NamedTuple):
+    """Columns of subscription events; ``actions`` and ``plans`` point into ``ACTIONS`` and ``PLANS``."""
+
+    times: Ints
+    customers: Index
+    actions: Index
+    plans: Index
+    discounts: Ints
+    effective: Ints | None = None
+
+
+class PaymentRows(NamedTuple):
+    """Columns of payment events; ``kinds`` and ``statuses`` point into the vocabulary, invoices are numbers."""
+
+    times: Ints
+    customers: Index
+    kinds: Index
+    statuses: Index
+    amounts: Ints
+    invoices: Ints
+    starts: Ints
+    ends: Ints
+
+
 class Ledger:
     """Turns rows of subscription and payment columns into batches, and counts them."""
 
@@ -55,18 +79,10 @@ class Ledger:
         self._truth = truth
         self._currencies = pa.array([m.currency for m in people.profile.markets])
 
-    def subscriptions(
-        self,
-        rng: np.random.Generator,
-        times: Ints,
-        customers: Index,
-        actions: Index,
-        plans: Index,
-        discounts: Ints,
-        effective: Ints | None = None,
-    ) -> pa.RecordBatch:
-        """Make subscription events; ``actions`` point into ``ACTIONS``, trials and expired trials cost nothing."""
+    def subscriptions(self, rng: np.random.Generator, rows: SubscriptionRows) -> pa.RecordBatch:
+        """Make subscription events; trials and expired trials cost nothing."""
         people = self._people
+        times, customers, actions, plans, discounts, effective = rows
         price = people.price[plans, people.market.take(customers)]
         price = np.where((actions == TRIAL) | (actions == EXPIRE), 0, price)
         counts = np.bincount(actions, minlength=len(ACTIONS)).tolist()
@@ -92,19 +108,9 @@ class Ledger:
             },
         )
 
-    def payments(
-        self,
-        rng: np.random.Generator,
-        times: Ints,
-        customers: Index,
-        kinds: Index,
-        statuses: Index,
-        amounts: Ints,
-        invoices: Words,
-        starts: Ints,
-        ends: Ints,
-    ) -> pa.RecordBatch:
-        """Make payment events; ``kinds`` and ``statuses`` point into the vocabulary, invoices are their numbers."""
+    def payments(self, rng: np.random.Generator, rows: PaymentRows) -> pa.RecordBatch:
+        """Make payment events."""
+        times, customers, kinds, statuses, amounts, invoices, starts, ends = rows
         self._truth.events["payment"] += len(times)
         self._truth.revenue.paid(customers, times, kinds, statuses, amounts)
         ids = text_of(self._people.ids, customers)
@@ -120,7 +126,7 @@ class Ledger:
                 "kind": text_of(_KINDS, kinds),
                 "amount_minor": pa.array(amounts),
                 "currency": text_of(self._currencies, self._people.market.take(customers)),
-                "invoice_id": hex_text(invoices, "in-"),
+                "invoice_id": hex_text(invoices.view(np.uint64), "in-"),
                 "status": text_of(_STATUSES, statuses),
                 "period_start": time_array(starts),
                 "period_end": time_array(ends),
@@ -150,10 +156,11 @@ class Billing:
         self._monthly = np.full(len(people), -1, dtype=np.int64)
         self._invoice = words(rng, len(people))
 
-    def resume(self, customers: Ints, plans: Index, active: Index, monthly: Ints) -> None:
-        """Take over the state that a history left each customer in."""
+    def resume(self, customers: Ints, plans: Index, monthly: Ints) -> None:
+        """Go on with these customers only, from the plan each has and what it pays a month (0: it has left)."""
         self._lap = self._lap[np.isin(self._lap, customers)]
-        self._plan[customers], self._active[customers], self._monthly[customers] = plans, active, monthly
+        self._places = dict.fromkeys(self._places, 0)
+        self._plan[customers], self._monthly[customers], self._active[customers] = plans, monthly, monthly > 0
 
     def _turns(self, kind: str, n: int) -> Iterator[Ints]:
         """Split the next ``n`` turns of the lap into runs in which no customer has two."""
@@ -189,7 +196,7 @@ class Billing:
         customers = np.concatenate(turns)
         free = np.zeros(len(times), dtype=np.int64)
         return self._ledger.subscriptions(
-            rng, times, customers, np.concatenate(actions), np.concatenate(plans), free
+            rng, SubscriptionRows(times, customers, np.concatenate(actions), np.concatenate(plans), free)
         )
 
     def payment(self, times: Ints) -> pa.RecordBatch:
@@ -211,21 +218,14 @@ class Billing:
         amounts = people.price[plans, people.market[customers]]
         # Tax and fees are small parts of the price; the rest moves all of it.
         amounts = np.where(kinds > REVERSAL, amounts // 20 + 1, amounts)
-        return self._ledger.payments(
-            rng,
-            times,
-            customers,
-            kinds,
-            np.where(kinds == CHARGE, statuses, SUCCEEDED),
-            amounts,
-            invoices,
-            times,
-            add_months(times, PERIOD_MONTHS[plans]),
-        )
+        statuses = np.where(kinds == CHARGE, statuses, SUCCEEDED)
+        ends = add_months(times, PERIOD_MONTHS[plans])
+        rows = PaymentRows(times, customers, kinds, statuses, amounts, invoices.view(np.int64), times, ends)
+        return self._ledger.payments(rng, rows)
 
 
 def another_plan(rng: np.random.Generator, plans: Index) -> Index:
     """Draw for each monthly plan a different monthly plan."""
     place = np.searchsorted(MONTHLY_PLANS, plans)
     step = rng.integers(1, len(MONTHLY_PLANS), len(plans))
-    return MONTHLY_PLANS[(place + step) % len(MONTHLY_PLANS)]
+    return MONTHLY_PLANS.take(place + step, mode="wrap")

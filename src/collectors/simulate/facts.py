@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,8 @@ class ListeningFacts:
         seen = table.any(axis=0)
         cohort = np.where(seen, table.argmax(axis=0), -1)
         return {
-            first + c: np.count_nonzero(table[c:, cohort == c], axis=1).tolist() for c in np.unique(cohort[seen])
+            first + c: np.count_nonzero(table[c:, cohort == c], axis=1).tolist()
+            for c in sorted(set(cohort[seen].tolist()))
         }
 
     def to_dict(self) -> dict[str, object]:
@@ -217,21 +219,12 @@ class RevenueFacts:
             for (month, currency, kind, status), (count, amount) in sorted(merged.items())
         ]
 
-    @property
-    def last_change_us(self) -> int:
-        """Time of the last change of recurring revenue, 0 if there was none."""
-        return max((int(times.max()) for _, times, _ in self._changes if len(times)), default=0)
-
     def to_dict(self) -> dict[str, object]:
-        last = self.last_change_us
-        months: dict[str, object] = {}
-        if last:
-            ends = self._days.months(
-                np.array([min(int(t.min()) for _, t, _ in self._changes if len(t)), last], dtype=np.int64)
-            )
-            for month in range(int(ends[0]), int(ends[1]) + 1):
-                moved = {c: m.to_dict() for c, m in self.movements(month).items()}
-                months[month_name(month)] = moved
+        paid = [month for month, _, _, _ in self._payments]
+        months = {
+            month_name(month): {c: m.to_dict() for c, m in self.movements(month).items()}
+            for month in range(min(paid, default=0), max(paid, default=-1) + 1)
+        }
         return {
             "payments": self.payments(),
             "actions": dict(sorted(self.actions.items())),
@@ -273,6 +266,15 @@ class EpisodeFacts:
         }
 
 
+class Attempts(NamedTuple):
+    """Columns of an attacker's attempts: when, positions of principal and address, and whether it got in."""
+
+    times: Ints
+    tried: Index
+    used: Index
+    inside: Flags
+
+
 class SecurityFacts:
     """Log-ins and the episodes of attacks on them."""
 
@@ -282,20 +284,19 @@ class SecurityFacts:
         self.episodes: dict[tuple[int, int], EpisodeFacts] = {}
         """By attacker and number of the episode, both from 0."""
 
-    def attacked(
-        self, number: int, attacker: Attacker, episode: int, times: Ints, tried: Index, used: Index, inside: Flags
-    ) -> None:
-        """Count attempts of one episode: positions of principals and addresses, and whether each got in."""
+    def attacked(self, number: int, attacker: Attacker, episode: int, attempts: Attempts) -> None:
+        """Count attempts of one episode."""
+        times = attempts.times
         if (number, episode) not in self.episodes:
             begin, end = attacker.attack.interval_us(episode, self._start_us)
             self.episodes[number, episode] = EpisodeFacts(attacker, begin, end, first_us=int(times.min()))
         facts = self.episodes[number, episode]
         facts.attempts += len(times)
-        facts.successes += int(np.count_nonzero(inside))
+        facts.successes += int(np.count_nonzero(attempts.inside))
         facts.first_us = min(facts.first_us, int(times.min()))
         facts.last_us = max(facts.last_us, int(times.max()))
-        facts.tried[tried] = True
-        facts.used[used] = True
+        facts.tried[attempts.tried] = True
+        facts.used[attempts.used] = True
 
     def to_dict(self) -> dict[str, object]:
         return {

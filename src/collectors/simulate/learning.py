@@ -41,7 +41,7 @@ class Learning:
         order = generator(world.seed, "laps", people.profile.id)
         self._lap = order.permutation(len(people))
         self._exposures = 0
-        self._exposed_us = np.zeros(len(people), dtype=np.int64)
+        self._exposed_us = np.zeros(len(people) * len(world.experiments), dtype=np.int64)
         self._experiments = pa.array([e.name for e in world.experiments], pa.string())
         self._metrics = pa.array([e.metric for e in world.experiments], pa.string())
         self._effect = np.array([e.effect for e in world.experiments])
@@ -127,29 +127,33 @@ class Learning:
         n = len(times)
         place = np.arange(self._exposures, self._exposures + n)
         self._exposures += n
-        unit, number = self._lap.take(place // len(self._effect), mode="wrap"), place % len(self._effect)
+        first_lap = place < len(self._exposed_us)
+        self._exposed_us[place[first_lap]] = times[first_lap]
+        unit, number = self._at(place)
         variant = self._people.variant[number, unit]
-        complete = (number == len(self._effect) - 1) & (place < len(self._effect) * len(self._people))
-        self._exposed_us[unit[complete]] = times[complete]
         self._truth.events["exposure"] += n
         self._truth.learning.exposed(number, variant, unit)
-        return self._batch(EXPOSURE, times, unit, {
-            "experiment": text_of(self._experiments, number),
-            "variant": text_of(_VARIANTS, variant),
-        })
+        return self._batch(
+            EXPOSURE,
+            times,
+            unit,
+            {
+                "experiment": text_of(self._experiments, number),
+                "variant": text_of(_VARIANTS, variant),
+            },
+        )
 
     @property
     def outcome_ready(self) -> bool:
-        """Whether a user has been exposed to every experiment."""
-        return self._exposures >= len(self._effect)
+        """Whether a user has been exposed to an experiment."""
+        return self._exposures > 0
 
     def outcome(self, times: Ints) -> pa.RecordBatch:
-        """Make outcomes of exposed users, each at its time in ``times`` but after the user's exposure."""
+        """Make outcomes of exposed users, each at its time in ``times`` but after that user's first exposure."""
         rng = self._rng["outcome"]
         n = len(times)
-        exposed = min(self._exposures // len(self._effect), len(self._people))
-        unit = self._lap.take(rng.integers(0, exposed, n))
-        number = rng.integers(0, len(self._effect), n)
+        place = rng.integers(0, min(self._exposures, len(self._exposed_us)), n)
+        unit, number = self._at(place)
         variant = self._people.variant[number, unit]
         mean = self._people.unit_mean[number, unit] + self._effect.take(number) * variant
         chance = (rng.random(n) < mean).astype(np.float64)
@@ -157,10 +161,20 @@ class Learning:
         value = np.where(self._binary.take(number), chance, measured)
         self._truth.events["outcome"] += n
         self._truth.learning.observed(number, variant, value)
-        return self._batch(OUTCOME, np.maximum(times, self._exposed_us.take(unit) + 1), unit, {
-            "metric": text_of(self._metrics, number),
-            "value": pa.array(value),
-        })
+        return self._batch(
+            OUTCOME,
+            np.maximum(times, self._exposed_us.take(place) + 1),
+            unit,
+            {
+                "metric": text_of(self._metrics, number),
+                "value": pa.array(value),
+            },
+        )
+
+    def _at(self, place: Ints) -> tuple[Ints, Ints]:
+        """Return user and experiment at places of the lap."""
+        unit = self._lap.take(place // len(self._effect), mode="wrap")
+        return unit, place % len(self._effect)
 
     def _batch(self, kind: EventType, times: Ints, unit: Index, columns: dict[str, pa.Array]) -> pa.RecordBatch:
         ids = text_of(self._people.ids, unit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,17 @@ OPENED = 0
 """Position of 'App Opened' in ``APP_EVENTS``."""
 
 
+class Plays(NamedTuple):
+    """Columns of plays: positions of users, tracks and endings; when they ended; session keys."""
+
+    users: Index
+    tracks: Index
+    times: Ints
+    endings: Index
+    ms_played: Index
+    sessions: Words
+
+
 class Listening:
     """Makes the listeners' events of one tenant and tells its truth."""
 
@@ -96,7 +108,8 @@ class Listening:
         first = words(rng, len(times))
         users = self._people.activity.pick(first)
         tracks = self._people.taste.pick(first, SLOT_BITS)
-        return self.plays(rng, users, tracks, times, *self.endings(tracks, first, 2 * SLOT_BITS), self._sessions(users, times))
+        endings, ms_played = self.endings(tracks, first, 2 * SLOT_BITS)
+        return self.plays(rng, Plays(users, tracks, times, endings, ms_played, self._sessions(users, times)))
 
     def endings(self, tracks: Index, source: Words, shift: int) -> tuple[Index, Index]:
         """Draw from 16 bits how plays of tracks end, and how many milliseconds of each were heard."""
@@ -105,18 +118,10 @@ class Listening:
         length = self._catalogue.track_ms.take(tracks)
         return self._ending.take(row), np.maximum((length * heard.astype(np.float64)).astype(np.int32), _SHORTEST_MS)
 
-    def plays(
-        self,
-        rng: np.random.Generator,
-        users: Index,
-        tracks: Index,
-        times: Ints,
-        endings: Index,
-        ms_played: Index,
-        sessions: Words,
-    ) -> pa.RecordBatch:
+    def plays(self, rng: np.random.Generator, plays: Plays) -> pa.RecordBatch:
         """Make a batch of plays and count it."""
         people, catalogue = self._people, self._catalogue
+        users, tracks, times, endings, ms_played, sessions = plays
         source = words(rng, len(times))
         skipped = _SKIPS.take(endings)
         client = people.client.take(users)
@@ -264,10 +269,6 @@ def _property_texts(rng: np.random.Generator, n: int) -> pa.StringArray:
         strict=True,
     )
     return pa.array(
-        [
-            json.dumps({"position": p, "results": r, "latency_ms": ms}, separators=(",", ":"))
-            for p, r, ms in columns
-        ],
+        [json.dumps({"position": p, "results": r, "latency_ms": ms}, separators=(",", ":")) for p, r, ms in columns],
         pa.string(),
     )
-

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collectors.model.event_types import API_REQUEST, AUDIT, AUTH
+from collectors.simulate.facts import Attempts
 from collectors.simulate.sampling import (
     SLOT_BITS,
     Ints,
@@ -39,7 +40,7 @@ _MEDIAN_LOG = np.log([e[6] for e in ENDPOINTS])
 _SIGMA = np.array([e[7] for e in ENDPOINTS])
 _STATUS = np.array([s[0] for s in STATUSES], dtype=np.int32)
 _ERRORS = pa.array([s[1] for s in STATUSES], pa.string())
-_BODILESS = np.array([m != "POST" and m != "PUT" for m in _METHODS.to_pylist()])
+_BODILESS = np.array([m not in {"POST", "PUT"} for m in _METHODS.to_pylist()])
 _AUTH_OUTCOMES, _AUTH_METHODS, _AUTH_REASONS = (pa.array([a[k] for a in AUTH_ENDINGS], pa.string()) for k in range(3))
 _AGENTS = pa.array([*USER_AGENTS, *ATTACK_AGENTS])
 _AUDIT_ACTIONS, _AUDIT_PREFIXES, _AUDIT_REASONS = (pa.array([a[k] for a in AUDIT_ACTIONS]) for k in range(3))
@@ -128,7 +129,11 @@ class Operations:
             if len(rows) == 0:
                 continue
             outsider[rows] = True
-            self._attempt(rng, number, attacker, episodes, times, rows, columns)
+            attempts = self._attempt(rng, attacker, times, rows, columns)
+            for episode in np.unique(episodes[rows]).tolist():
+                mine = episodes[rows] == episode
+                part = Attempts(*(column[mine] for column in attempts))
+                self._truth.security.attacked(number, attacker, episode, part)
             market[rows] = len(self._countries) - 1
             agent[rows] = len(USER_AGENTS) + number % len(ATTACK_AGENTS)
             asn[rows] = _ATTACK_ASN + number % 16
@@ -152,17 +157,11 @@ class Operations:
             },
         )
 
+    @staticmethod
     def _attempt(
-        self,
-        rng: np.random.Generator,
-        number: int,
-        attacker: Attacker,
-        episodes: Ints,
-        times: Ints,
-        rows: Ints,
-        columns: dict[str, pa.Array],
-    ) -> None:
-        """Overwrite ``rows`` of the columns with attempts of an attacker, and count them by episode."""
+        rng: np.random.Generator, attacker: Attacker, times: Ints, rows: Ints, columns: dict[str, pa.Array]
+    ) -> Attempts:
+        """Overwrite ``rows`` of the columns with an attacker's attempts, and return these."""
         attack = attacker.attack
         tried = rng.integers(0, attack.targets, len(rows))
         used = rng.integers(0, attack.sources, len(rows))
@@ -179,11 +178,7 @@ class Operations:
         }
         for name, values in fresh.items():
             columns[name] = pc.replace_with_mask(columns[name], pa.array(mask), values)
-        for episode in np.unique(episodes[rows]).tolist():
-            mine = episodes[rows] == episode
-            self._truth.security.attacked(
-                number, attacker, episode, times[rows][mine], tried[mine], used[mine], inside[mine]
-            )
+        return Attempts(times[rows], tried, used, inside)
 
     def audit(self, times: Ints) -> pa.RecordBatch:
         """Make audited actions of staff at ``times``."""
@@ -221,4 +216,3 @@ def _hash_text(keys: Words) -> pa.StringArray:
 
 def _tally(values: pa.StringArray) -> dict[str, int]:
     return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}
-

@@ -8,23 +8,25 @@ measures between event times or from the end of what was heard.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from collectors.simulate.listening import OPENED, Listening
+from collectors.simulate.listening import OPENED, Listening, Plays
 from collectors.simulate.sampling import (
     DAY_US,
     SECOND_US,
     SLOT_BITS,
     Flags,
     Floats,
-    Index,
     Ints,
     SlotTable,
     Words,
     generator,
+    joined,
     mix64,
+    picked,
     words,
 )
 from collectors.simulate.truth import TenantTruth
@@ -38,6 +40,14 @@ _PAUSE_SHARE = 0.03  # of plays begin after a pause of up to ten minutes
 _NEWCOMER_SHARE = 0.3  # of users sign up within the past that is made
 _LEAVING = (1.0, 80.0)  # beta distribution of a user's daily chance to stop listening for good
 _HOUR_SHARES = (1, 1, 1, 1, 1, 2, 4, 7, 8, 7, 6, 6, 7, 7, 6, 6, 7, 9, 10, 10, 9, 7, 5, 3)
+
+
+class SessionStarts(NamedTuple):
+    """Columns of sessions: who began them, when, and their keys."""
+
+    users: Ints
+    times: Ints
+    keys: Words
 
 
 class PastListening:
@@ -92,24 +102,16 @@ class PastListening:
             for k in range(_MOST_SESSIONS)
             if (more := np.minimum(extra, _MOST_SESSIONS - 1) >= k).any()
         ]
-        opened_users, opened_us, opened_keys, who, ends, tracks, endings, ms, keys = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        order = np.argsort(opened_us, kind="stable")
+        sessions = joined([opened for opened, _ in parts])
+        order = np.argsort(sessions.times, kind="stable")
         for at in range(0, len(order), batch_rows):
-            rows = order[at : at + batch_rows]
-            kinds = np.full(len(rows), OPENED)
-            batch = self._listening.actions(self._rng, opened_users[rows], kinds, opened_us[rows], opened_keys[rows])
-            yield "app_event", batch
-        order = np.argsort(ends, kind="stable")
+            opened = picked(sessions, order[at : at + batch_rows])
+            kinds = np.full(len(opened.times), OPENED)
+            yield "app_event", self._listening.actions(self._rng, opened.users, kinds, opened.times, opened.keys)
+        plays = joined([played for _, played in parts])
+        order = np.argsort(plays.times, kind="stable")
         for at in range(0, len(order), batch_rows):
-            rows = order[at : at + batch_rows]
-            yield (
-                "playback",
-                self._listening.plays(
-                    self._rng, who[rows], tracks[rows], ends[rows], endings[rows], ms[rows], keys[rows]
-                ),
-            )
+            yield "playback", self._listening.plays(self._rng, picked(plays, order[at : at + batch_rows]))
 
     def _begins(self, day: int, n: int) -> Ints:
         """Draw ascending times of the day at which ``n`` users would like to begin their sessions."""
@@ -118,10 +120,9 @@ class PastListening:
         length = self._truth.days.start_us(day + 1) - start
         return np.sort((start + hours * length).astype(np.int64).reshape(n, _MOST_SESSIONS), axis=1)
 
-    def _play(self, users: Ints, begins: Ints) -> tuple[Ints, Ints, Words, Ints, Ints, Index, Index, Index, Words]:
+    def _play(self, users: Ints, begins: Ints) -> tuple[SessionStarts, Plays]:
         """Make one session of each user, begun when wished or as soon as the gap to the last session allows.
 
-        Returns user, time and key of each session, then user, end, track, ending, milliseconds and key of each play.
         Sessions that would last beyond the end of the past are left out.
         """
         rng = self._rng
@@ -149,13 +150,6 @@ class PastListening:
             self._truth.listening.began(ends[firsts[kept]])
         rows = kept[session]
         return (
-            users[kept],
-            begins[kept],
-            keys[kept],
-            users[session[rows]],
-            ends[rows],
-            tracks[rows],
-            endings[rows],
-            ms[rows],
-            keys[session[rows]],
+            picked(SessionStarts(users, begins, keys), kept),
+            picked(Plays(users[session], tracks, ends, endings, ms, keys[session]), rows),
         )

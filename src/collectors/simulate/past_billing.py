@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +25,23 @@ from collectors.simulate.billing import (
     SUCCEEDED,
     TRIAL,
     Ledger,
+    PaymentRows,
+    SubscriptionRows,
     another_plan,
 )
 from collectors.simulate.local_time import add_months
-from collectors.simulate.sampling import DAY_US, SECOND_US, Flags, Index, Ints, generator, words
+from collectors.simulate.sampling import (
+    DAY_US,
+    SECOND_US,
+    Columns,
+    Flags,
+    Index,
+    Ints,
+    generator,
+    joined,
+    picked,
+    words,
+)
 from collectors.simulate.truth import TenantTruth
 from collectors.simulate.vocabulary import PLANS
 from collectors.simulate.world import Population, World
@@ -36,12 +50,11 @@ TRIAL_US = 14 * DAY_US
 _TRIAL_SHARE = 0.3  # of contracts begin with a trial
 _LAPSED_PER_CONVERTED = 0.6  # trials that lapse for one that converts
 _INDIVIDUAL = next(i for i, p in enumerate(PLANS) if p.name == "individual")
+_INTERVALS = {p.interval: p.months for p in PLANS}
 _DISCOUNT_SHARE = 0.1  # of customers pay a quarter less
 _RETURN_SHARE = 0.2  # of customers who left come back one to six months later
 _LONGEST_NOTICE_US = 20 * DAY_US
 _RETRY_SHARE, _REFUND_SHARE, _DISPUTE_SHARE, _WON_SHARE = 0.03, 0.01, 0.002, 0.3
-
-Columns = tuple[Ints, ...]
 
 
 class PastBilling:
@@ -70,8 +83,8 @@ class PastBilling:
         self._rng = rng = generator(world.seed, "past billing", people.profile.id)
         users = len(signup_us)
         self._discounted = rng.random(users) < _DISCOUNT_SHARE
-        self._subscriptions: list[Columns] = []
-        self._payments: list[Columns] = []
+        self._subscriptions: list[SubscriptionRows] = []
+        self._payments: list[PaymentRows] = []
         self.plan = people.plan[:users].copy()
         self.monthly = np.zeros(users, dtype=np.int64)
         """What recurs a month at the end, by user."""
@@ -96,19 +109,13 @@ class PastBilling:
 
     def subscriptions(self, start_us: int, end_us: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Make the subscription events of a half-open interval, in the order of their times."""
-        for times, customers, actions, plans, discounts, effective in _chunks(
-            self._subscription_rows, start_us, end_us, batch_rows
-        ):
-            yield self._ledger.subscriptions(self._rng, times, customers, actions, plans, discounts, effective)
+        for rows in _chunks(self._subscription_rows, start_us, end_us, batch_rows):
+            yield self._ledger.subscriptions(self._rng, rows)
 
     def payments(self, start_us: int, end_us: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Make the payment events of a half-open interval, in the order of their times."""
-        for times, customers, kinds, statuses, amounts, invoices, starts, ends in _chunks(
-            self._payment_rows, start_us, end_us, batch_rows
-        ):
-            yield self._ledger.payments(
-                self._rng, times, customers, kinds, statuses, amounts, invoices.view(np.uint64), starts, ends
-            )
+        for rows in _chunks(self._payment_rows, start_us, end_us, batch_rows):
+            yield self._ledger.payments(self._rng, rows)
 
     def _trials(self, rng: np.random.Generator, customers: Ints, begin: Ints, first_us: int) -> None:
         converted = rng.random(len(customers)) < _TRIAL_SHARE
@@ -133,7 +140,7 @@ class PastBilling:
         self._recur(customers, begin, self._price(customers)[1])
         gone: list[tuple[Ints, Ints]] = []
         running = np.arange(len(customers))
-        for number in range(1, 10_000):
+        for number in count(1):
             who = customers[running]
             due = add_months(begin[running], number * months[running])
             leaves, came = lifetime[running] == number, due < self._end_us
@@ -145,8 +152,8 @@ class PastBilling:
             self._recur(who[told], due[told], np.zeros(int(told.sum()), dtype=np.int64))
             gone.append((who[leaves & came], due[leaves & came]))
             if action == START:
-                for interval in {p.interval for p in PLANS}:
-                    here = came & (months[running] == (12 if interval == "year" else 1))
+                for interval, length in _INTERVALS.items():
+                    here = came & (months[running] == length)
                     if here.any():
                         revenue.renewed(interval, number, int(here.sum()), int((here & leaves).sum()))
             stays = came & ~leaves
@@ -183,8 +190,8 @@ class PastBilling:
     ) -> None:
         actions = np.broadcast_to(np.asarray(action, dtype=np.int64), len(times))
         discounts = self._price(customers)[2]
-        columns = (times, customers, actions, plans.astype(np.int64), discounts)
-        self._subscriptions.append((*columns, times if effective is None else effective))
+        effective = times if effective is None else effective
+        self._subscriptions.append(SubscriptionRows(times, customers, actions, plans, discounts, effective))
 
     def _pay(self, customers: Ints, starts: Ints, ends: Ints) -> None:
         """Charge for periods that begin at ``starts``, with the failures, refunds and disputes that come with it."""
@@ -195,16 +202,15 @@ class PastBilling:
         times = starts + rng.integers(SECOND_US, 60 * SECOND_US, n)
         invoices = words(rng, n).view(np.int64)
 
-        def add(rows: Flags, later: Ints, kind: int, status: int, part: Ints) -> None:
-            same = (np.full(int(rows.sum()), kind), np.full(int(rows.sum()), status))
-            common = (part[rows], invoices[rows], starts[rows], ends[rows])
-            self._payments.append((later[rows], customers[rows], *same, *common))
+        def add(rows: Flags, times: Ints, kind: int, status: int, amounts: Ints) -> None:
+            kinds, statuses = np.full(n, kind), np.full(n, status)
+            every = PaymentRows(times, customers, kinds, statuses, amounts, invoices, starts, ends)
+            self._payments.append(picked(every, rows))
 
-        every = np.ones(n, dtype=np.bool_)
         fails = rng.random(n) < _RETRY_SHARE
         paid_us = times + fails * DAY_US
         add(fails, times, CHARGE, FAILED, amounts)
-        add(every, paid_us, CHARGE, SUCCEEDED, amounts)
+        add(np.ones(n, dtype=np.bool_), paid_us, CHARGE, SUCCEEDED, amounts)
         chance = rng.random(n)
         refunded = chance < _REFUND_SHARE
         half = np.where(rng.random(n) < 0.5, amounts, amounts // 2)
@@ -220,18 +226,17 @@ def _billing_day(times: Ints) -> Ints:
     """Move times after the 28th of their month three days back, so that every month has the day."""
     instant = times.astype("M8[us]")
     day = (instant.astype("M8[D]") - instant.astype("M8[M]").astype("M8[D]")).astype(np.int64)
-    return times - 3 * DAY_US * (day >= 28)
+    return np.where(day < 28, times, times - 3 * DAY_US)
 
 
 def _in_order(parts: list[Columns], end_us: int) -> Columns:
     """Join rows, sort them by time (the first column), and leave out what is not past."""
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    order = np.argsort(columns[0], kind="stable")
-    order = order[columns[0][order] < end_us]
-    return tuple(column[order] for column in columns)
+    rows = joined(parts)
+    order = np.argsort(rows[0], kind="stable")
+    return picked(rows, order[rows[0][order] < end_us])
 
 
 def _chunks(rows: Columns, start_us: int, end_us: int, batch_rows: int) -> Iterator[Columns]:
     first, last = np.searchsorted(rows[0], [start_us, end_us]).tolist()
     for at in range(first, last, batch_rows):
-        yield tuple(column[at : min(at + batch_rows, last)] for column in rows)
+        yield picked(rows, slice(at, min(at + batch_rows, last)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.integer]
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -39,7 +42,8 @@ def words(rng: np.random.Generator, n: int) -> Words:
 
 def bits(source: Words, shift: int, count: int) -> Ints:
     """Cut ``count`` bits out of each word, so that one draw serves several choices."""
-    return ((source >> np.uint64(shift)) & np.uint64((1 << count) - 1)).view(np.int64)
+    cut = (source >> np.uint64(shift)) & np.uint64((1 << count) - 1)
+    return np.asarray(cut.view(np.int64), dtype=np.int64)
 
 
 def zipf_weights(n: int, exponent: float, shift: float) -> Floats:
@@ -52,7 +56,7 @@ def apportion(weights: npt.ArrayLike, total: int) -> Ints:
     """Split ``total`` into integers in proportion to ``weights`` by the largest-remainder method."""
     share = np.asarray(weights, dtype=np.float64)
     exact = share / share.sum() * total
-    counts = np.floor(exact).astype(np.int64)
+    counts = np.asarray(np.floor(exact), dtype=np.int64)
     order = np.argsort(counts - exact, kind="stable")
     counts[order[: total - int(counts.sum())]] += 1
     return counts
@@ -143,6 +147,16 @@ def mix64(keys: Words) -> Words:
 def text_of(pool: pa.StringArray, index: Index, missing: Flags | None = None) -> pa.StringArray:
     """Look strings up in a pool; null where ``missing``."""
     return pool.take(pa.array(index, mask=missing))
+
+
+def picked(columns: Columns, rows: Index | Flags | slice) -> Columns:
+    """Pick the same rows of every column of a named tuple of arrays."""
+    return type(columns)(*(column[rows] for column in columns))
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Join named tuples of arrays column by column."""
+    return type(parts[0])(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def time_array(times: Ints) -> pa.TimestampArray:

@@ -221,7 +221,7 @@ class World:
                 raise UnknownName(f"attack {i} is on tenant {attack.tenant!r}; there are: {', '.join(self.tenants)}")
             rng = generator(self.seed, "attacker", i)
             people = self.populations[attack.tenant].principals
-            # 198.18.0.0/15 (RFC 2544) belongs to nobody; each source has a /24 of its own, so truncation keeps it apart.
+            # Nobody owns 198.18.0.0/15 (RFC 2544); each source has a /24 of its own, so truncation keeps them apart.
             addresses = [
                 f"198.{18 + k // 256}.{k % 256}.{host}"
                 for k, host in enumerate(rng.integers(1, 255, attack.sources).tolist(), start=networks)

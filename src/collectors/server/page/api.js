@@ -136,11 +136,14 @@ async function refusal(response) {
   };
   const { status } = response;
   const seconds = Number(response.headers.get("Retry-After"));
-  return new ApiError(message || known[/** @type {keyof typeof known} */ (status)] || `The server answered ${status}.`, {
-    status,
-    retryAfterMs: seconds > 0 ? Math.min(seconds, 300) * 1000 : null,
-    permanent: status === 401 || status === 403,
-  });
+  return new ApiError(
+    message || known[/** @type {keyof typeof known} */ (status)] || `The server answered ${status}.`,
+    {
+      status,
+      retryAfterMs: seconds > 0 ? Math.min(seconds, 300) * 1000 : null,
+      permanent: status === 401 || status === 403,
+    },
+  );
 }
 
 /**

@@ -111,7 +111,7 @@ export class Chart {
     const width = Math.floor(this.box.clientWidth);
     if (!width) return;
     this.plot?.destroy();
-    this.plot = new uPlot(this.#settings(width), this.data, this.box);
+    this.plot = new /** @type {any} */ (uPlot)(this.#settings(width), this.data, this.box);
     // What the canvas shows is told by the panel's heading and legend.
     this.plot.root.setAttribute("aria-hidden", "true");
   }
@@ -230,7 +230,10 @@ export function drawSparkline(target, points) {
     const span = points[points.length - 1][0] - first || 1;
     const top = points.reduce((most, [, value]) => Math.max(most, value), 0) || 1;
     line = points
-      .map(([time, value]) => `${(((time - first) / span) * width).toFixed(1)},${(height - 1.5 - (value / top) * (height - 3)).toFixed(1)}`)
+      .map(
+        ([time, value]) =>
+          `${(((time - first) / span) * width).toFixed(1)},${(height - 1.5 - (value / top) * (height - 3)).toFixed(1)}`,
+      )
       .join(" ");
   }
   const [area, stroke] = target.children;

@@ -125,18 +125,22 @@ const kept = new WeakMap();
  */
 export function reconcile(parent, items, keyOf, create) {
   const before = kept.get(parent) ?? new Map();
-  const after = new Map();
-  let place = parent.firstChild;
+  const wanted = new Map();
   for (const item of items) {
     const key = keyOf(item);
-    if (after.has(key)) continue;
+    if (!wanted.has(key)) wanted.set(key, item);
+  }
+  // What goes must go first: moving what stays out of its way would take the focus from it.
+  for (const [key, row] of before) if (!wanted.has(key)) row.node.remove();
+  const after = new Map();
+  let place = parent.firstChild;
+  for (const [key, item] of wanted) {
     const row = before.get(key) ?? create(item);
     row.update(item);
     after.set(key, row);
-    if (row.node === place) place = place.nextSibling;
+    if (place && row.node === place) place = place.nextSibling;
     else parent.insertBefore(row.node, place);
   }
-  for (const [key, row] of before) if (!after.has(key)) row.node.remove();
   kept.set(parent, after);
 }
 

@@ -35,15 +35,17 @@ export class TenantLive {
     this.api = api;
     this.clock = clock;
     /** @type {Store<LiveState>} */
-    this.store = new Store({
-      connection: { phase: "connecting", retryAtMs: 0, error: "" },
-      ledger: null,
-      collectors: null,
-      metrics: null,
-      alerts: null,
-      flow: null,
-      error: "",
-    });
+    this.store = new Store(
+      /** @type {LiveState} */ ({
+        connection: { phase: "connecting", retryAtMs: 0, error: "" },
+        ledger: null,
+        collectors: null,
+        metrics: null,
+        alerts: null,
+        flow: null,
+        error: "",
+      }),
+    );
     this.controller = new AbortController();
     /** @type {Map<string, Set<(sample: import("./types.js").Sample) => void>>} */
     this.sampleListeners = new Map();

@@ -129,6 +129,11 @@ export class Series {
     return values.length ? values[values.length - 1] : null;
   }
 
+  /** @returns {boolean} Whether the newest sample has no value. */
+  get undefinedNow() {
+    return this.length > 0 && Number.isNaN(this.values[this.#index(this.length - 1)]);
+  }
+
   /** @returns {number} Time between two points, in seconds, beyond which samples have stopped coming. */
   #longestGap() {
     if (this.length < 3) return Infinity;

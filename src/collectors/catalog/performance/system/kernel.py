@@ -45,11 +45,12 @@ def _read(files: HostFiles, _: Kernel | None) -> Kernel | None:
     uptime = files.proc("uptime")
     file_nr = files.proc("sys/fs/file-nr")
     entropy = files.proc("sys/kernel/random/entropy_avail")
-    return Kernel(
+    kernel = Kernel(
         uptime=float(uptime.split()[0]) if uptime else None,
         files=parse_file_nr(file_nr) if file_nr else None,
         entropy=int(entropy) if entropy else None,
     )
+    return None if kernel == Kernel(None, None, None) else kernel
 
 
 def _derive(now: Reading[Kernel], _: Reading[Kernel] | None) -> Iterator[Sample]:

@@ -16,7 +16,11 @@ export function header(app) {
     h("span", {}, "collectors"),
   );
   const switcher = /** @type {HTMLSelectElement} */ (
-    h("select", { class: "switcher", "aria-label": "Tenant", onchange: () => app.navigate(tenantRoute(switcher.value)) })
+    h("select", {
+      class: "switcher",
+      "aria-label": "Tenant",
+      onchange: () => app.navigate(tenantRoute(switcher.value)),
+    })
   );
   const gateway = pill("Gateway");
   const worker = pill("Worker");
@@ -45,10 +49,15 @@ export function header(app) {
     const present = app.store.state.route.tenant;
     const ids = tenants.map((tenant) => tenant.id).sort();
     if (present && !ids.includes(present)) ids.push(present);
-    reconcile(switcher, ["", ...ids], (id) => id, (id) => ({
-      node: h("option", { value: id }, id ? clip(id, 60) : "All tenants"),
-      update() {},
-    }));
+    reconcile(
+      switcher,
+      ["", ...ids],
+      (id) => id,
+      (id) => ({
+        node: h("option", { value: id }, id ? clip(id, 60) : "All tenants"),
+        update() {},
+      }),
+    );
     switcher.value = present ?? "";
   }
 
@@ -60,7 +69,11 @@ export function header(app) {
     h("div", { class: "spacer" }),
     h("div", { class: "health", role: "group", "aria-label": "Server health" }, gateway.node, worker.node),
     connection,
-    h("button", { class: "ghost", type: "button", "aria-label": "Switch between light and dark", onclick: toggleTheme }, icon("theme")),
+    h(
+      "button",
+      { class: "ghost", type: "button", "aria-label": "Switch between light and dark", onclick: toggleTheme },
+      icon("theme"),
+    ),
   );
 }
 
@@ -91,20 +104,13 @@ function pill(name) {
 function connectionPill(app) {
   const text = h("span", { class: "connection-text" });
   const retry = h("button", { class: "link", type: "button", onclick: () => app.reconnect() }, "Retry now");
-  const node = h(
-    "div",
-    { class: "pill connection", role: "status" },
-    h("span", { class: "dot", "aria-hidden": "true" }),
-    text,
-    retry,
-  );
+  const node = h("div", { class: "pill connection" }, h("span", { class: "dot", "aria-hidden": "true" }), text, retry);
   const show = () => {
-    const { level, label, retryAtMs, error } = app.connection();
+    const { level, label, waiting, error } = app.connection();
     setAttr(node, "data-level", level);
     setAttr(node, "title", error || null);
     setText(text, label);
-    setAttr(node, "data-phase", retryAtMs ? "waiting" : null);
-    retry.hidden = !retryAtMs;
+    retry.hidden = !waiting;
   };
   app.store.on("connection", show);
   app.store.on("route", show);

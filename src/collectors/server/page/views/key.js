@@ -29,7 +29,9 @@ export function keyView(root, { refused, onKey }) {
       "form",
       { class: "card key-form", onsubmit: submit },
       h("h1", {}, icon("key"), "Access key"),
-      refused ? h("p", { class: "error", id: "key-error", role: "alert" }, "The server does not accept this key.") : null,
+      refused
+        ? h("p", { class: "error", id: "key-error", role: "alert" }, "The server does not accept this key.")
+        : null,
       h("label", { for: "key" }, "Key of this server or tenant"),
       input,
       h(

@@ -93,12 +93,17 @@ export function overviewView(root, app) {
     const tenants = overview.tenants
       .filter((tenant) => tenant.id.toLowerCase().includes(wanted))
       .sort((a, b) => ORDERS[order.value](a, b) || (a.id < b.id ? -1 : 1));
-    reconcile(rows, tenants, (tenant) => tenant.id, (tenant) => row(app, tenant));
+    reconcile(
+      rows,
+      tenants,
+      (tenant) => tenant.id,
+      (tenant) => row(app, tenant),
+    );
     setText(count, wanted ? `${tenants.length} of ${overview.tenants.length}` : integer(overview.tenants.length));
     showTiles(overview.tenants);
     if (!overview.tenants.length) {
       nothing.replaceChildren(
-        empty("No tenants yet.", "A tenant appears with its first event. To see the page at work: ", h("code", {}, "collectors simulate")),
+        empty("No tenants yet.", "Create one, or see the page at work: ", h("code", {}, "collectors simulate")),
       );
     } else if (!tenants.length) {
       nothing.replaceChildren(empty("No tenant matches.", "Change or clear the filter."));
@@ -113,9 +118,14 @@ export function overviewView(root, app) {
     const off = tenants.filter((tenant) => imbalance(tenant.ledger)).length;
     const failing = sum((tenant) => tenant.collectors.failing);
     const firing = sum((tenant) => tenant.alerts.firing);
-    tiles.rate.set(eventRate(sum((tenant) => tenant.events_per_second)), `${integer(sum((tenant) => tenant.ledger.offered))} offered in all`);
+    tiles.rate.set(
+      eventRate(sum((tenant) => tenant.events_per_second)),
+      `${integer(sum((tenant) => tenant.ledger.offered))} offered in all`,
+    );
     tiles.ledger.set(
-      off ? h("span", { class: "mark bad" }, icon("cross"), `${off} off`) : h("span", { class: "mark ok" }, icon("check"), "balanced"),
+      off
+        ? h("span", { class: "mark bad" }, icon("cross"), `${off} off`)
+        : h("span", { class: "mark ok" }, icon("check"), "balanced"),
       off ? "events are unaccounted for" : "every event is accounted for",
       off ? "bad" : "",
     );
@@ -162,7 +172,11 @@ function row(app, first) {
   const node = h(
     "tr",
     { role: "row", "data-tenant": id },
-    h("th", { role: "rowheader", scope: "row" }, h("a", { href: formatRoute(route), onclick: open }, data(id, "tenant-id"))),
+    h(
+      "th",
+      { role: "rowheader", scope: "row" },
+      h("a", { href: formatRoute(route), onclick: open }, data(id, "tenant-id")),
+    ),
     ...Object.values(cells),
   );
   return {
@@ -176,7 +190,12 @@ function row(app, first) {
       if (cells.ledger.textContent !== mark.textContent) cells.ledger.replaceChildren(mark);
       setAttr(cells.ledger, "title", ledgerText(tenant.ledger));
       setText(cells.freshness, duration(tenant.freshness_seconds));
-      setText(cells.collectors, collectors.failing ? `${collectors.running} running, ${collectors.failing} failing` : `${collectors.running} running`);
+      setText(
+        cells.collectors,
+        collectors.failing
+          ? `${collectors.running} running, ${collectors.failing} failing`
+          : `${collectors.running} running`,
+      );
       setAttr(cells.collectors, "data-level", collectors.failing ? "warn" : null);
       setText(cells.alerts, alerts.firing ? `${alerts.firing} firing` : "none");
       setAttr(cells.alerts, "data-level", alerts.firing ? "bad" : "quiet");

@@ -16,7 +16,10 @@ export function tile(name) {
   const node = h("div", { class: "tile" }, h("div", { class: "tile-name" }, name), value, note, box);
   const put = (/** @type {HTMLElement} */ into, /** @type {string|Node} */ what) => {
     if (typeof what === "string") setText(into, what);
-    else if (into.textContent !== what.textContent || into.firstElementChild?.className !== /** @type {Element} */ (what).className)
+    else if (
+      into.textContent !== what.textContent ||
+      into.firstElementChild?.className !== /** @type {Element} */ (what).className
+    )
       into.replaceChildren(what);
   };
   return {

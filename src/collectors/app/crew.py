@@ -1,0 +1,129 @@
+"""The collectors of all tenants: which run, with what configuration, and where their samples go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from collectors.app.tail import Observation
+from collectors.clock import Clock
+from collectors.config.collector import CollectorConfig
+from collectors.config.tenant import PLATFORM_TENANT, TenantConfig
+from collectors.contract.collector import BaseCollector, CollectorContext, Streaming, TenantLake
+from collectors.contract.registry import collector_class
+from collectors.drivers.control_store import Tenant
+from collectors.model.status import CollectorStatus, TenantInfo
+from collectors.runtime.runner import Emit, Runner
+
+BUSINESS = ("tenant_business_metrics", "user_engagement")
+REAL_TIME = ("security_events",)
+PLATFORM = ("system_performance",)
+
+_INTERVAL_FACTOR = {"basic": 2.0, "standard": 1.0, "comprehensive": 0.5}
+_LAKE_INTERVAL_SECONDS = 15.0
+
+
+def collectors_for(tenant: str, config: TenantConfig) -> Mapping[str, CollectorConfig]:
+    """Return the collectors a tenant runs by name, with the interval its monitoring level gives them."""
+    factor = _INTERVAL_FACTOR[config.monitoring_level]
+    if tenant == PLATFORM_TENANT:
+        return {name: CollectorConfig(interval_seconds=5.0 * factor) for name in PLATFORM}
+    chosen = {name: CollectorConfig(interval_seconds=_LAKE_INTERVAL_SECONDS * factor) for name in BUSINESS}
+    if config.real_time_enabled:
+        chosen |= {name: CollectorConfig(interval_seconds=5.0 * factor) for name in REAL_TIME}
+    return chosen
+
+
+class Crew:
+    """Starts and stops runners as tenants come, change and go. Used on the event loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        emit: Emit,
+        lake: Callable[[str], TenantLake],
+        states: Mapping[tuple[str, str], bytes],
+        declare: Callable[[BaseCollector[Any]], None],
+    ) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._lake = lake
+        self._states = dict(states)
+        self._declare = declare
+        self._runners: dict[tuple[str, str], Runner] = {}
+        self._configs: dict[str, TenantConfig] = {}
+        self._observers: dict[tuple[str, str], list[Streaming[Any]]] = {}
+
+    @property
+    def observers(self) -> Mapping[tuple[str, str], list[Streaming[Any]]]:
+        """(tenant, event type) to streaming collectors; replaced as a whole when it changes."""
+        return self._observers
+
+    async def match(self, tenants: Iterable[Tenant]) -> None:
+        """Run what ``tenants`` should run, and touch nothing that runs as it should."""
+        wanted = {t.id: t.config for t in tenants}
+        for tenant in [t for t in self._configs if wanted.get(t) != self._configs[t]]:
+            await self._stop_tenant(tenant)
+        for tenant, config in wanted.items():
+            if tenant not in self._configs:
+                self._start_tenant(tenant, config)
+        self._observers = self._index()
+
+    async def stop(self) -> None:
+        """Stop all runners."""
+        for tenant in list(self._configs):
+            await self._stop_tenant(tenant)
+        self._observers = {}
+
+    def statuses(self, tenant: str) -> list[CollectorStatus]:
+        """Report how a tenant's collectors are doing."""
+        return [runner.status() for (owner, _), runner in self._runners.items() if owner == tenant]
+
+    @property
+    def tenants(self) -> list[str]:
+        """Tenants that are being monitored."""
+        return list(self._configs)
+
+    def deliver(self, observation: Observation) -> None:
+        """Pass on what a streaming collector observed."""
+        runner = self._runners.get((observation.tenant, observation.collector))
+        if runner is not None:
+            runner.emit_now(observation.collection)
+
+    def snapshots(self) -> dict[tuple[str, str], bytes]:
+        """Return the states of all streaming collectors; the caller keeps them from observing meanwhile."""
+        return {
+            key: runner.collector.snapshot()
+            for key, runner in self._runners.items()
+            if isinstance(runner.collector, Streaming)
+        }
+
+    def _start_tenant(self, tenant: str, config: TenantConfig) -> None:
+        info = TenantInfo(tenant, config.time_zone, config.currency)
+        context = CollectorContext(tenant=info, clock=self._clock, lake=self._lake(tenant))
+        for name, settings in collectors_for(tenant, config).items():
+            collector = collector_class(name)(settings, context)
+            state = self._states.pop((tenant, collector.instance_name), None)
+            if state is not None and isinstance(collector, Streaming):
+                collector.restore(state)
+            self._declare(collector)
+            runner = Runner(collector, self._emit, self._clock)
+            self._runners[tenant, collector.instance_name] = runner
+            runner.start()
+        self._configs[tenant] = config
+
+    async def _stop_tenant(self, tenant: str) -> None:
+        del self._configs[tenant]
+        for key in [k for k in self._runners if k[0] == tenant]:
+            runner = self._runners.pop(key)
+            if isinstance(runner.collector, Streaming):
+                self._states[key] = runner.collector.snapshot()
+            await runner.stop()
+
+    def _index(self) -> dict[tuple[str, str], list[Streaming[Any]]]:
+        index: dict[tuple[str, str], list[Streaming[Any]]] = {}
+        for (tenant, _), runner in self._runners.items():
+            if isinstance(runner.collector, Streaming):
+                for name in runner.collector.event_types:
+                    index.setdefault((tenant, name), []).append(runner.collector)
+        return index

@@ -1,0 +1,270 @@
+/** One chart: its heading, newest value, lines and legend. */
+
+import { Chart, MAX_LINES } from "../charts.js";
+import { clip, h, setAttr, setText } from "../dom.js";
+import { dateTime, NONE, quantity } from "../format.js";
+import { columns, SeriesSet } from "../series.js";
+import { Scope } from "../store.js";
+import { empty } from "./parts.js";
+import { legend } from "./legend.js";
+import { panelNodes } from "./panel_nodes.js";
+
+const HEIGHT = 176;
+const TALL = 340;
+
+/** Live samples that may wait for the history to arrive. */
+const MAX_PENDING = 5_000;
+
+/** Charts are drawn at most this often, however fast samples come. */
+const DRAW_MS = 250;
+
+/** After about this long a chart whose history could not be had asks again. */
+const RETRY_MS = 6_000;
+
+/**
+ * @typedef {object} PanelOptions
+ * @property {() => {from: number, to: number}} window  The time span to show, in seconds by the server's clock.
+ * @property {() => boolean} live  Whether the span ends now, so that live samples belong to it.
+ * @property {(from: number, to: number) => void} onSelect
+ * @property {(() => void)|null} onUnpin  Null if the panel always stays.
+ */
+
+export class Panel {
+  /**
+   * @param {import("./sources.js").Source} source
+   * @param {PanelOptions} options
+   */
+  constructor(source, options) {
+    this.source = source;
+    this.options = options;
+    this.scope = new Scope();
+    /** @type {AbortController|null} */
+    this.request = null;
+    /** @type {import("../types.js").Sample[]|null} Live samples that came while the history was under way. */
+    this.pending = null;
+    this.set = new SeriesSet(1, source.counter);
+    /** @type {Map<string, number>} The colour slot of each series that is drawn. */
+    this.slots = new Map();
+    /** Whether the user has chosen the series, so that the page does not choose others. */
+    this.chosen = false;
+    /** @type {any} */
+    this.columns = [[]];
+    /** @type {number|null} */
+    this.cursor = null;
+    /** @type {import("../series.js").Series[]} All kept series, largest first. */
+    this.ranked = [];
+    /** @type {import("../series.js").Series[]} Those that are drawn, in the order of the columns. */
+    this.shown = [];
+    this.drawnMs = 0;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.timer = undefined;
+    /** @type {ReturnType<typeof setTimeout>|undefined} */
+    this.retryTimer = undefined;
+    this.tall = false;
+    this.legend = legend((key) => this.#toggle(key));
+    this.nodes = panelNodes(source, this.legend.node, {
+      onEnlarge: () => this.#enlarge(),
+      onUnpin: options.onUnpin,
+    });
+    this.chart = this.#createChart();
+    this.scope.add(source.listen((sample) => this.#take(sample)));
+  }
+
+  #createChart() {
+    return new Chart(this.nodes.box, {
+      unit: this.source.unit,
+      rate: this.source.counter,
+      height: this.tall ? TALL : HEIGHT,
+      window: this.options.window,
+      onCursor: (index) => {
+        this.cursor = index;
+        this.#showValues();
+      },
+      onSelect: this.options.onSelect,
+    });
+  }
+
+  /** @returns {HTMLElement} */
+  get node() {
+    return this.nodes.root;
+  }
+
+  /** Fetch the history of the present time span anew. */
+  async load() {
+    clearTimeout(this.retryTimer);
+    this.request?.abort();
+    const request = (this.request = new AbortController());
+    const window = this.options.window();
+    this.pending ??= [];
+    try {
+      const history = await this.source.load(window, request.signal);
+      if (request.signal.aborted) return;
+      const set = new SeriesSet(window.to - window.from, this.source.counter);
+      set.load(history);
+      if (this.options.live()) for (const sample of this.pending) set.add(sample);
+      this.pending = null;
+      this.set = set;
+      this.#draw();
+    } catch (error) {
+      if (request.signal.aborted) return;
+      this.#showState("error", /** @type {Error} */ (error).message);
+      this.retryTimer = setTimeout(() => void this.load(), RETRY_MS * (0.5 + Math.random()));
+    }
+  }
+
+  /** Let time pass: the span that ends now has moved on. */
+  tick() {
+    const { from, to } = this.options.window();
+    if (this.options.live() && performance.now() - this.drawnMs > ((to - from) * 1000) / 800) this.#schedule();
+  }
+
+  destroy() {
+    clearTimeout(this.timer);
+    clearTimeout(this.retryTimer);
+    this.request?.abort();
+    this.scope.end();
+    this.chart.destroy();
+    this.node.remove();
+  }
+
+  /** @param {import("../types.js").Sample} sample */
+  #take(sample) {
+    if (this.pending) {
+      if (this.pending.length < MAX_PENDING) this.pending.push(sample);
+    } else if (this.options.live()) {
+      this.set.add(sample);
+      this.#schedule();
+    }
+  }
+
+  #schedule() {
+    if (this.timer !== undefined || document.hidden) return;
+    const wait = Math.max(0, DRAW_MS - (performance.now() - this.drawnMs));
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      if (!this.pending) this.#draw();
+    }, wait);
+  }
+
+  #draw() {
+    this.drawnMs = performance.now();
+    const ranked = this.set.ranked();
+    this.#assignSlots(ranked);
+    const shown = ranked.filter((series) => this.slots.has(series.key));
+    this.columns = columns(shown, this.set.rate);
+    this.shown = shown;
+    this.ranked = ranked;
+    const any = this.columns[0].length > 0;
+    this.#showState(any ? "ready" : "empty");
+    this.chart.show(
+      this.columns,
+      shown.map((series) => this.slots.get(series.key) ?? 0),
+    );
+    this.#showValues();
+    void this.#showReason();
+  }
+
+  /**
+   * Give the largest series a colour each, and let a series keep its colour for as long as it is shown.
+   *
+   * @param {import("../series.js").Series[]} ranked
+   */
+  #assignSlots(ranked) {
+    for (const key of this.slots.keys()) if (!this.set.series.has(key)) this.slots.delete(key);
+    if (this.chosen) return;
+    for (const { key } of ranked) {
+      if (this.slots.size >= MAX_LINES) break;
+      if (!this.slots.has(key)) this.slots.set(key, this.#freeSlot());
+    }
+  }
+
+  #freeSlot() {
+    const taken = new Set(this.slots.values());
+    return Array.from({ length: MAX_LINES }, (_, slot) => slot).find((slot) => !taken.has(slot)) ?? 0;
+  }
+
+  /** @param {string} key */
+  #toggle(key) {
+    this.chosen = true;
+    if (this.slots.has(key)) {
+      this.slots.delete(key);
+    } else {
+      if (this.slots.size >= MAX_LINES) this.slots.delete([...this.slots.keys()][this.slots.size - 1]);
+      this.slots.set(key, this.#freeSlot());
+    }
+    this.#draw();
+  }
+
+  #enlarge() {
+    this.tall = !this.tall;
+    this.node.classList.toggle("tall", this.tall);
+    setAttr(this.nodes.enlarge, "aria-pressed", String(this.tall));
+    this.chart.destroy();
+    this.chart = this.#createChart();
+    this.#draw();
+  }
+
+  /** Show the values under the pointer, or else the newest. */
+  #showValues() {
+    const { shown, ranked, source } = this;
+    const at = this.cursor;
+    const time = at === null ? undefined : this.columns[0][at];
+    const value = (/** @type {import("../series.js").Series} */ series) => {
+      const place = shown.indexOf(series);
+      if (time === undefined || place < 0) return series.last(this.set.rate);
+      return nearest(this.columns[place + 1], /** @type {number} */ (at));
+    };
+    const text = (/** @type {import("../series.js").Series} */ series) =>
+      quantity(value(series), source.unit, source.counter);
+    this.legend.show(ranked, this.slots, text, this.set.hidden);
+    const first = (time === undefined ? ranked : shown)[0];
+    setText(this.nodes.value, first ? text(first) : NONE);
+    const several = ranked.length + this.set.hidden > 1 ? `highest of ${ranked.length + this.set.hidden}` : "latest";
+    setText(this.nodes.caption, time === undefined ? (first ? several : "") : dateTime(time * 1e6));
+  }
+
+  /** If the newest value is undefined, let its reason be read on hover and focus. */
+  async #showReason() {
+    const [first] = this.ranked;
+    const { latest, reason: tip } = this.nodes;
+    if (!first?.undefinedNow) {
+      latest.removeAttribute("tabindex");
+      latest.removeAttribute("aria-describedby");
+      setText(tip, "");
+      return;
+    }
+    setAttr(latest, "tabindex", "0");
+    setAttr(latest, "aria-describedby", tip.id);
+    if (!tip.textContent) setText(tip, "No value now.");
+    const reason = await this.source.reason(first.labels);
+    if (reason && latest.hasAttribute("tabindex")) setText(tip, `No value: ${clip(reason)}`);
+  }
+
+  /**
+   * @param {"ready"|"empty"|"error"} state
+   * @param {string} [message]
+   */
+  #showState(state, message = "") {
+    setAttr(this.node, "data-state", state);
+    const { message: box } = this.nodes;
+    if (state === "ready") box.replaceChildren();
+    else if (state === "empty")
+      box.replaceChildren(empty("No samples in this time range.", "Choose a longer one, or wait for the next sample."));
+    else {
+      const retry = h("button", { type: "button", onclick: () => void this.load() }, "Try again");
+      box.replaceChildren(empty(message), retry);
+    }
+  }
+}
+
+/**
+ * The value of a line at a column, or at the next one before that the line has a point at.
+ *
+ * @param {(number|null|undefined)[]} column
+ * @param {number} at
+ * @returns {number|null}
+ */
+function nearest(column, at) {
+  for (let i = at; i >= 0; i--) if (column[i] !== undefined) return /** @type {number|null} */ (column[i]);
+  return null;
+}
