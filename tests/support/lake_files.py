@@ -50,10 +50,10 @@ def write_lake(
     """Write each batch as its own files, by day for events, and as partial sums for rollups."""
     files: dict[str, list[LakeFile]] = {}
     for number, batch in enumerate(batches):
-        for name, table in batch.items():
-            if not table.num_rows:
+        for name, unsorted in batch.items():
+            if not unsorted.num_rows:
                 continue
-            table = table.sort_by("tenant_id")
+            table = unsorted.sort_by("tenant_id")
             for day in pc.unique(table.column("day")).to_pylist():
                 part = table.filter(pc.equal(table.column("day"), pa.scalar(day, pa.date32()))).drop_columns("day")
                 file = _write(folder / name / f"day={day}" / f"{number}.parquet", part, Days(day, day))

@@ -69,7 +69,8 @@ def _receipt(response: httpx.Response, rows: int) -> Receipt:
         raise SourceUnavailable(f"the answer {response.status_code} is not a receipt; check the client's url") from None
     if any(type(count) is not int or count < 0 for count in counts) or sum(counts) != rows:
         raise SourceUnavailable(f"the receipt does not account for {rows} events")
-    return Receipt(*counts, reasons=reasons)
+    accepted, duplicate, rejected, dropped = counts
+    return Receipt(accepted, duplicate, rejected, dropped, reasons)
 
 
 def _refusal(response: httpx.Response, now_us: int) -> CollectorsError:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -84,7 +84,13 @@ class Engine:
         self._backoff = Backoff()
         self._away: RetryableError | None = None  # why the server took nothing the last time
         self._reasons: deque[str] = deque(maxlen=REASONS)
-        self._working: set[asyncio.Future[object]] = set()
+        self._working: set[asyncio.Future[Any]] = set()
+        self._stopped = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that ``start`` ran on."""
+        return self._loop
 
     def start(self) -> None:
         """Take over what the spool holds and begin to deliver, on the running event loop."""
@@ -107,11 +113,16 @@ class Engine:
         except RuntimeError:
             raise LifecycleError("the event loop of this client has ended; make one client in each loop") from None
 
+    def disown(self) -> None:
+        """Leave the spool to the parent of this forked process."""
+        if self._spool is not None:
+            self._spool.forget()
+
     async def until(self, condition: Callable[[], bool], patience: float | None = None) -> bool:
-        """Wait for ``condition``; False if ``patience`` seconds pass first."""
+        """Wait for ``condition``; False if ``patience`` seconds pass first, or the engine stops."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while not condition():
+                while not (condition() or self._stopped):
                     await self._progress.wait()
         return condition()
 
@@ -126,12 +137,17 @@ class Engine:
         """Flush, stop, and put what could not be delivered into the spool, or else count it as failed."""
         self._outbox.close()
         self._progressed()
-        await self.flush(patience)
+        ticket = self._outbox.seal_all()
+        self._woken.set()
+        await self.until(lambda: self._outbox.is_settled(ticket) or self._can_wait_on_disk(), patience)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._working, return_exceptions=True)
         await self._http.aclose()
-        return await self._offload(self.abandon)
+        final = await self._offload(self.abandon)
+        self._stopped = True
+        self._progressed()
+        return final
 
     def abandon(self) -> Delivery:
         """Spool or fail what is left; for when the tasks have ended, in any thread."""
@@ -152,11 +168,14 @@ class Engine:
             self._spool.close()
         return self._report(complete=place == 0)
 
+    def _can_wait_on_disk(self) -> bool:
+        return self._away is not None and self._spool is not None
+
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
-            except Exception:  # a mistake of ours in one step must not end all deliveries
+            except Exception:  # noqa: BLE001  a mistake of ours in one step must not end all deliveries
                 _log.exception("an unexpected error; going on in %.0f s", AFTER_BUG_SECONDS)
                 await self._clock.sleep(AFTER_BUG_SECONDS)
 
@@ -203,7 +222,9 @@ class Engine:
             try:
                 body = await self._offload(partial(_read, parcel))
             except OSError as error:
-                await self._give_up(parcel, b"", StorageUnavailable(f"the spooled batch is unreadable: {error.strerror}"))
+                await self._give_up(
+                    parcel, b"", StorageUnavailable(f"the spooled batch is unreadable: {error.strerror}")
+                )
                 return
         try:
             receipt = await self._post(parcel, body)
@@ -214,10 +235,11 @@ class Engine:
                 await self._give_up(parcel, body, error)
             return
         for reason in receipt.reasons:
-            if reason not in self._reasons:
-                self._reasons.append(f"{parcel.event_type}: {reason}")
-        await self._forget(parcel)
+            text = f"{parcel.event_type}: {reason}"
+            if text not in self._reasons:
+                self._reasons.append(text)
         self._outbox.settle(receipt)
+        await self._forget(parcel)
 
     async def _post(self, parcel: Parcel, body: bytes) -> Receipt:
         try:
@@ -227,20 +249,20 @@ class Engine:
         return read_answer(response, parcel.rows, self._clock.now_us())
 
     async def _split(self, parcel: Parcel, body: bytes) -> None:
-        halves = await self._offload(partial(parcel.halves, body))
+        halves = list(await self._offload(partial(parcel.halves, body)))
         if self._spool is not None and parcel.path is not None:
             halves = [await self._offload(partial(self._spool.put, half, beside=parcel)) for half in halves]
-        await self._forget(parcel)
         self._outbox.replace(0, halves)
+        await self._forget(parcel)
 
     async def _give_up(self, parcel: Parcel, body: bytes, error: CollectorsError) -> None:
         path = await self._offload(partial(self._spool.set_aside, parcel, body)) if self._spool and body else None
-        await self._forget(parcel)
         self._outbox.fail()
         self._tell(parcel, body, error, path)
+        await self._forget(parcel)
 
     async def _forget(self, parcel: Parcel) -> None:
-        """Delete a parcel's file. If that fails it is sent again some day, and the server finds duplicates."""
+        """Delete a settled parcel's file. If that fails it is sent again some day, and the server finds duplicates."""
         if self._spool is not None and parcel.path is not None:
             await self._offload(partial(self._spool.remove, parcel))
 
@@ -269,7 +291,7 @@ class Engine:
             return
         try:
             self._on_error(FailedBatch(parcel.event_type, parcel.rows, parcel.key, error, body, path))
-        except Exception:  # it is the application's; deliveries go on
+        except Exception:  # noqa: BLE001  it is the application's; deliveries go on
             _log.exception("on_error failed")
 
     def _report(self, *, complete: bool) -> Delivery:
@@ -282,7 +304,7 @@ class Engine:
 
     async def _pause(self, seconds: float | None) -> None:
         """Wait until ``wake``, but not longer than ``seconds``."""
-        waits = [asyncio.ensure_future(self._woken.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._woken.wait())]
         if seconds is not None:
             waits.append(asyncio.ensure_future(self._clock.sleep(seconds)))
         try:
@@ -294,7 +316,10 @@ class Engine:
 
     async def _offload(self, work: Callable[[], _T]) -> _T:
         """Run ``work``, which blocks, in a thread. It runs to its end even if nobody waits for it any more."""
-        future = self._loop.run_in_executor(None, work)
+        try:
+            future = self._loop.run_in_executor(None, work)
+        except RuntimeError:  # the interpreter shuts down, and no thread may be started
+            return work()
         self._working.add(future)
         future.add_done_callback(self._working.discard)
         return await asyncio.shield(future)

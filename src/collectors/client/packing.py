@@ -15,7 +15,7 @@ from collectors.client.fields import TEXT_ID, Row, RowSchema
 from collectors.errors import BadInput
 from collectors.model.event_type import EVENT_ID, TIMESTAMP, EventType, Field
 
-SLICE_BYTES = 4 * 2**20
+SLICE_BYTES = 8 * 2**20
 """About how many bytes of memory the events of one request take at most."""
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)

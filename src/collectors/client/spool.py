@@ -1,5 +1,6 @@
-"""Batches on disk that wait for the server: they survive restarts and kill -9, and any number of processes may share
-the folder.
+"""Batches on disk that wait for the server; they survive restarts and kill -9.
+
+Any number of processes may share the folder:
 
     root/tenant/<lane>/<ticket><part>.<event type>.<rows>.<idempotency key>.arrow
     root/tenant/rejected/…
@@ -21,12 +22,12 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.clock import Clock
 from collectors.client.packing import Parcel
+from collectors.clock import Clock
 from collectors.errors import ConfigError, Overloaded, StorageUnavailable
 
 REJECTED = "rejected"
-_NAME = re.compile(r"([0-9]{16})([ab]*)\.([a-z_]+)\.([1-9][0-9]*)\.([0-9a-f]{32})\.arrow")
+_NAME = re.compile(r"([0-9]{16})([ab]*)\.([a-z0-9_]+)\.([1-9][0-9]*)\.([0-9a-f]{32})\.arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ class Spool:
             for folder in (self._folder, self._folder / REJECTED):
                 folder.mkdir(mode=0o700, exist_ok=True)  # events are nobody else's business
             self._rejected_bytes = sum(f.stat().st_size for f in (self._folder / REJECTED).iterdir())
-            self._adopted = self._adopt()
-            self._lane = self._new_lane(clock.now_us())
+            self._lanes = self._adopt()
+            self._own = self._new_lane(clock.now_us())
+            self._lanes.append(self._own)
         except OSError as error:
             raise ConfigError(
                 f"the spool cannot be used: {error.strerror}",
@@ -71,7 +73,7 @@ class Spool:
     def recover(self) -> list[Parcel]:
         """Return what earlier clients left behind, oldest first."""
         found: list[Parcel] = []
-        for lane in self._adopted:
+        for lane in self._lanes:
             for path in sorted(lane.folder.iterdir()):
                 if path.suffix == ".tmp":
                     path.unlink()
@@ -94,7 +96,7 @@ class Spool:
                 raise Overloaded(f"the spool is full ({self._max_bytes} bytes)")
             self._bytes += parcel.size
         try:
-            folder = self._lane.folder if beside is None or beside.path is None else beside.path.parent
+            folder = self._own.folder if beside is None or beside.path is None else beside.path.parent
             path = _write(folder, _name(parcel), body)
         except OSError as error:
             with self._lock:
@@ -122,13 +124,13 @@ class Spool:
 
     def close(self) -> None:
         """Give up all lanes; what is left in them waits for the next client."""
-        for lane in (*self._adopted, self._lane):
-            lane.release()
+        while self._lanes:
+            self._lanes.pop().release()
 
     def forget(self) -> None:
         """Give up all lanes in a forked child, where they still belong to the parent."""
-        for lane in (*self._adopted, self._lane):
-            os.close(lane.descriptor)
+        while self._lanes:
+            os.close(self._lanes.pop().descriptor)
 
     def _adopt(self) -> list[_Lane]:
         folders = sorted(f for f in self._folder.iterdir() if f.is_dir() and f.name != REJECTED)

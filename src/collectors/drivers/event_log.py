@@ -310,12 +310,8 @@ class Tail:
 def tail_counts(folder: Path, *, after: int) -> list[Tail]:
     """Add up the counts of every record after ``after``, without reading bodies."""
     totals: dict[tuple[str, str], list[int]] = {}
-    paths = segment_paths(folder)
-    for path, following in zip(paths, [*paths[1:], None], strict=True):
-        if following is not None and _first_position(following) <= after + 1:
-            continue
-        connection = _connect(path)
-        try:
+    for path in _segments_after(folder, after):
+        with contextlib.closing(_connect(path)) as connection:
             connection.executescript(_SCHEMA)
             for tenant, type_, *sums in connection.execute(
                 "SELECT tenant, type, sum(rows), sum(offered), sum(duplicate), sum(rejected), sum(dropped)"
@@ -324,6 +320,22 @@ def tail_counts(folder: Path, *, after: int) -> list[Tail]:
             ):
                 total = totals.setdefault((tenant, type_), [0] * 5)
                 total[:] = [a + b for a, b in zip(total, sums, strict=True)]
-        finally:
-            connection.close()
     return [Tail(tenant, type_, *sums) for (tenant, type_), sums in totals.items()]
+
+
+def pending_replays(folder: Path, *, after: int) -> set[int]:
+    """Return the positions whose dead letters were replayed by a record after ``after``."""
+    found: set[int] = set()
+    for path in _segments_after(folder, after):
+        with contextlib.closing(_connect(path)) as connection:
+            connection.executescript(_SCHEMA)
+            rows = connection.execute("SELECT replays FROM record WHERE position > ? AND replays > 0", (after,))
+            found.update(position for (position,) in rows)
+    return found
+
+
+def _segments_after(folder: Path, after: int) -> list[Path]:
+    """Return the segments that may hold records after the position ``after``."""
+    paths = segment_paths(folder)
+    done = {path for path, following in itertools.pairwise(paths) if _first_position(following) <= after + 1}
+    return [path for path in paths if path not in done]

@@ -37,6 +37,8 @@ class Limits:
     """Columns of an Arrow body."""
     max_batches: int = 4096
     """Record and dictionary batches of an Arrow body."""
+    max_unknown_values: int = 2_000_000
+    """Rows times unknown columns of an Arrow body, since these are handled value by value."""
     max_depth: int = 32
     """Nesting of ``properties``; the object itself is 1."""
     max_decoded_bytes: int = 256 * 1024 * 1024

@@ -27,6 +27,11 @@ class FairQueue(Generic[T]):
         """Weight of everything that waits."""
         return self._weight
 
+    def peek(self) -> T | None:
+        """Return the item at the head of the tenant whose turn is next, None if nothing waits."""
+        with self._changed:
+            return self._lanes[self._turn[0]][0][1] if self._turn else None
+
     def put(self, tenant: str, weight: int, item: T) -> bool:
         """Add ``item``; False if the queue, or the tenant's share of it, is full. An empty lane takes any weight."""
         with self._changed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
 import pyarrow as pa
 
 from collectors.errors import MalformedBody, TooLarge
@@ -32,32 +31,30 @@ def check_stream(body: pa.Buffer, limits: Limits) -> None:
     """Raise MalformedBody if ``body`` is no whole IPC stream or file, TooLarge if it claims more than ``limits``."""
     stream = stream_of(body)
     source = pa.BufferReader(stream)
-    start = len(body) - len(stream)
-    rows = decoded_bytes = batches = position = 0
+    start = position = len(body) - len(stream)
+    rows = size = batches = 0
     try:
-        reader = pa.ipc.MessageReader.open_stream(source)
-        while True:
+        for message in pa.ipc.MessageReader.open_stream(source):
+            if message.type != "schema":
+                batch_rows, batch_size = _claims(message)
+                rows = max(batch_rows, rows + batch_rows * (message.type == "record batch"))
+                size += batch_size
+                batches += 1
+                _check_claims(rows, size, batches, limits)
             position = start + source.tell()
-            try:
-                message = reader.read_next_message()
-            except StopIteration:
-                break
-            if message.type == "schema":
-                continue
-            batch_rows, batch_bytes = _claims(message)
-            rows += batch_rows if message.type == "record batch" else 0
-            decoded_bytes += batch_bytes
-            batches += 1
-            if max(rows, batch_rows) > limits.max_rows:
-                raise TooLarge(f"the body has more than {limits.max_rows} rows; send it in parts")
-            if decoded_bytes > limits.max_decoded_bytes:
-                raise TooLarge(f"the body takes more than {limits.max_decoded_bytes} bytes of memory; send it in parts")
-            if batches > limits.max_batches:
-                raise TooLarge(f"the body has more than {limits.max_batches} batches; send fewer, larger ones")
     except (pa.ArrowException, OSError, struct.error, ValueError) as error:
         raise malformed(position) from error
     if stream is body and source.tell() < len(body):
         raise MalformedBody("more bytes follow the end of the Arrow stream", position=f"byte {source.tell()}")
+
+
+def _check_claims(rows: int, size: int, batches: int, limits: Limits) -> None:
+    if rows > limits.max_rows:
+        raise TooLarge(f"the body has more than {limits.max_rows} rows; send it in parts")
+    if size > limits.max_decoded_bytes:
+        raise TooLarge(f"the body takes more than {limits.max_decoded_bytes} bytes of memory; send it in parts")
+    if batches > limits.max_batches:
+        raise TooLarge(f"the body has more than {limits.max_batches} batches; send fewer, larger ones")
 
 
 def malformed(position: int) -> MalformedBody:
@@ -67,29 +64,25 @@ def malformed(position: int) -> MalformedBody:
 
 def _claims(message: pa.ipc.Message) -> tuple[int, int]:
     """Return the rows and the decompressed bytes that a record batch or dictionary batch claims to have."""
-    meta = message.metadata
-    data = memoryview(message.body) if message.body is not None else memoryview(b"")
+    meta, body = message.metadata, message.body
     (root,) = struct.unpack_from("<I", meta)
     batch = _table(meta, root, _HEADER)
     if message.type == "dictionary":
         batch = _table(meta, batch, _DICTIONARY_DATA)
     at = _field(meta, batch, _ROWS)
     (rows,) = struct.unpack_from("<q", meta, at) if at else (0,)
-    at = _field(meta, batch, _BUFFERS)
-    if not at:
-        return rows, 0
-    (offset,) = struct.unpack_from("<I", meta, at)
-    (count,) = struct.unpack_from("<I", meta, at + offset)
-    buffers = np.frombuffer(meta, "<i8", 2 * count, at + offset + 4).reshape(-1, 2)
-    if not _field(meta, batch, _COMPRESSION):
-        return rows, int(buffers[:, 1].sum())
-    total = 0
-    for begin, length in buffers.tolist():
-        if length > 0:
-            (size,) = struct.unpack_from("<q", data, begin)
-            total += length if size == _NOT_COMPRESSED else size
-            if size < _NOT_COMPRESSED ...
-    return rows, total
+    at = _table(meta, batch, _BUFFERS)
+    (count,) = struct.unpack_from("<I", meta, at)
+    places = struct.unpack_from(f"<{2 * count}q", meta, at + 4)
+    compressed = _field(meta, batch, _COMPRESSION)
+    size = 0
+    for begin, length in zip(places[::2], places[1::2], strict=True):
+        declared = length
+        if compressed and length > 0:
+            (declared,) = struct.unpack_from("<q", body, begin)
+            declared = length if declared == _NOT_COMPRESSED else declared
+        size += max(0, declared)
+    return max(0, rows), size
 
 
 def _field(meta: pa.Buffer, table: int, index: int) -> int:
@@ -105,8 +98,7 @@ def _field(meta: pa.Buffer, table: int, index: int) -> int:
 
 
 def _table(meta: pa.Buffer, table: int, index: int) -> int:
-    """Return where the table is that a field of a table refers to."""
+    """Return where the table or vector is that a required field of a table refers to."""
     at = _field(meta, table, index)
-    if not at: raise 
-    (offset,) = struct.unpack_from("<I", meta, at)
+    offset: int = struct.unpack_from("<I", meta, at)[0]
     return at + offset

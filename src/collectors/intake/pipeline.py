@@ -88,6 +88,12 @@ class IntakePipeline:
         return self._waiting.weight
 
     @property
+    def oldest_waiting_us(self) -> int:
+        """When the request that waits longest came in, 0 if none waits."""
+        oldest = self._waiting.peek()
+        return oldest[0].received_us if oldest else 0
+
+    @property
     def last_commit_us(self) -> int:
         """When the log last took a group, 0 if it never did; together with ``queued_bytes`` this shows progress."""
         return self._last_commit_us

@@ -45,6 +45,7 @@ _EXACT: dict[pa.DataType, type] = {
     pa.bool_(): bool,
 }
 """The Python type that Arrow turns into each type without losing or guessing anything."""
+_CONTAINERS = frozenset({dict, list})
 
 
 class _Mismatch(Exception):
@@ -82,6 +83,18 @@ def dumps(value: Any) -> bytes:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         except RecursionError:
             raise TooLarge("the body nests too deep; send flatter objects") from None
+
+
+def dumps_each(objects: Sequence[Row | None]) -> list[bytes | None]:
+    """Spell each of ``objects``, in one call: orjson takes longer to make room for a text than to write it.
+
+    Line breaks are put between the texts, as they can be nowhere else: inside strings they are escaped.
+    """
+    try:
+        text = orjson.dumps(list(chain.from_iterable(zip(objects, repeat(orjson.Fragment(b"\n")), strict=False))))
+    except orjson.JSONEncodeError:  # see dumps
+        return [None if value is None else dumps(value) for value in objects]
+    return [None if part == b"null" else part for part in text[1:-3].split(b",\n,")]
 
 
 def decode_rows(
@@ -210,38 +223,20 @@ def _properties(rows: Sequence[Row], unknown: AbstractSet[str], max_depth: int) 
         merged = parse_properties(given) if extras or given is not None else None
         if merged is None and given is not None:
             faults[i] = Fault(wrong_type(PROPERTIES), "properties must be a JSON object")
-        objects.append(merge_properties(merged, extras) if merged is not None and extras else merged)
-    try:
-        texts = _dump_each(objects)
-        suspects = [
-            i for i, t in enumerate(texts) if len(t) > 2 * max_depth and t.count(b"{") + t.count(b"[") > max_depth
-        ]
-    except orjson.JSONEncodeError:  # see dumps
-        texts, suspects = [], [i for i, value in enumerate(objects) if value is not None]
-    for i in suspects:
-        if _nests_deeper(objects[i], max_depth):
-            faults[i] = Fault(TOO_DEEP, f"properties must not nest deeper than {max_depth} levels")
-            objects[i] = None
-    if not texts:
-        texts = [dumps(value) for value in objects]
-    column = [None if value is None else text for value, text in zip(objects, texts, strict=True)]
-    return pa.array(column, pa.string()), faults
+        elif merged is not None:
+            merged = merge_properties(merged, extras) if extras else merged
+            if not _CONTAINERS.isdisjoint(map(type, merged.values())) and _nests_deeper(merged, max_depth):
+                faults[i] = Fault(TOO_DEEP, f"properties must not nest deeper than {max_depth} levels")
+                merged = None
+        objects.append(merged)
+    return pa.array(dumps_each(objects), pa.string()), faults
 
 
-def _dump_each(values: Sequence[Any]) -> list[bytes]:
-    """Spell each of ``values``, in one call: orjson takes longer to make room for a text than to write it.
-
-    Line breaks stand between the texts, where they can be nowhere else: inside strings they are escaped.
-    """
-    text = orjson.dumps(list(chain.from_iterable(zip(values, repeat(orjson.Fragment(b"\n"))))))
-    return text[1:-3].split(b",\n,")
-
-
-def _nests_deeper(value: object, levels: int) -> bool:
+def _nests_deeper(value: Row, levels: int) -> bool:
     layer: list[Any] = [value]
     for _ in range(levels):
         inner = (member for holder in layer for member in (holder.values() if type(holder) is dict else holder))
-        layer = [member for member in inner if type(member) in (dict, list)]
+        layer = [member for member in inner if type(member) in _CONTAINERS]
         if not layer:
             return False
     return True

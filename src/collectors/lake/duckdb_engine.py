@@ -128,10 +128,9 @@ class DuckDBEngine:
                         "autoinstall_known_extensions": False,
                         "autoload_known_extensions": False,
                         "allow_community_extensions": False,
-                        "TimeZone": "UTC",
                     },
                 )
-                self._database.execute("SET lock_configuration = true")
+                self._database.execute("SET GLOBAL TimeZone = 'UTC'; SET lock_configuration = true")
             return self._database
 
     def _discard(self) -> None:

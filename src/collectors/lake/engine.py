@@ -124,11 +124,10 @@ def settled(files: Iterable[LakeFile]) -> tuple[list[LakeFile], list[LakeFile]]:
     ordered = sorted(files, key=lambda f: f.days.first)
     final: list[LakeFile] = []
     partial: list[LakeFile] = []
-    reach = None  # last day of the files so far
-    for file, following in zip(ordered, [*ordered[1:], None], strict=True):
-        alone = (reach is None or file.days.first > reach) and (
-            following is None or following.days.first > file.days.last
-        )
-        (final if file.summed and alone else partial).append(file)
+    reach: date | None = None  # last day of the files so far
+    for number, file in enumerate(ordered, start=1):
+        after_all_before = reach is None or file.days.first > reach
+        before_all_after = number == len(ordered) or ordered[number].days.first > file.days.last
+        (final if file.summed and after_all_before and before_all_after else partial).append(file)
         reach = file.days.last if reach is None else max(reach, file.days.last)
     return final, partial

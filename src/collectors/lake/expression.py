@@ -97,10 +97,10 @@ def _days_needed(relation: Any, column: str, users: Mapping[Any, list[Any]]) -> 
 
 
 def _days_admitted(predicate: Any, relation: Any, column: str) -> Days:
-    """Return the days of ``column`` on which ``predicate`` may hold; ``ALWAYS`` if it doesn't say."""
-    if isinstance(predicate, ops.And):
-        left = _days_admitted(predicate.left, relation, column)
-        return left.both(_days_admitted(predicate.right, relation, column))
+    """Return the days of ``column`` on which ``predicate`` may hold; ``ALWAYS`` if it doesn't say.
+
+    Ibis keeps the parts of a conjunction as predicates of their own.
+    """
     if isinstance(predicate, ops.Between) and _is_column(predicate.arg, relation, column):
         return _bounded(ops.GreaterEqual, predicate.lower_bound).both(_bounded(ops.LessEqual, predicate.upper_bound))
     if isinstance(predicate, ops.Comparison):

@@ -121,7 +121,9 @@ class Lake:
 
     def _open_rollup(self, rollup: Rollup) -> None:
         """Open a rollup and catch up with what its source loaded since the last flush before a crash."""
-        table = LakeTable(self.folder / "rollups" / rollup.name, rollup.lake_schema, period=rollup.period, unique_columns=())
+        table = LakeTable(
+            self.folder / "rollups" / rollup.name, rollup.lake_schema, period=rollup.period, unique_columns=()
+        )
         state = self._rollups[rollup.name] = _RollupState(rollup, table, position=table.position)
         source = self.tables.get(rollup.source)
         if source is not None and source.position > table.position:

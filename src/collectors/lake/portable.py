@@ -44,9 +44,7 @@ _BANNED: dict[type[Any] | tuple[type[Any], ...], str] = {
     ops.Arbitrary: "engines pick different rows; use min, max, argmin or argmax (for pivot_wider: conditional counts)",
     ops.Mode: "not on every engine; count by value, then keep row_number() == 0",
     ops.TimestampBucket: "not on every engine; group by ts.truncate('s').epoch_seconds() // width * width",
-    (ops.TimestampDelta, ops.DateDelta, ops.TimeDelta): (
-        "engines count boundaries or elapsed units; subtract epoch_seconds() or epoch_days()"
-    ),
+    (ops.TimestampDelta, ops.TimeDelta): "engines count boundaries or elapsed units; subtract epoch_seconds()",
     ops.Correlation: "engines have the sample or the population kind; write it from means and std(how='pop')",
     (ops.Hash, ops.HashBytes, ops.HexDigest): "each engine hashes in its own way; hash when the event is taken in",
     (ops.ApproxCountDistinct, ops.ApproxMedian, ops.ApproxQuantile, ops.ApproxMultiQuantile): (
@@ -79,11 +77,18 @@ def _arithmetic_in_float(node: ops.Node) -> Iterator[Violation]:
     for one, other in ((node.left, node.right), (node.right, node.left)):
         if not isinstance(one, ops.Literal) or other.dtype.is_float64() or other.dtype.is_interval():
             continue
-        if isinstance(node, ops.Divide) or one.dtype.is_floating() or one.dtype.is_decimal():
+        quotient = isinstance(node, ops.Divide) and not isinstance(node, ops.FloorDivide)
+        if quotient or one.dtype.is_floating() or one.dtype.is_decimal():
             yield Violation(
                 f"{type(node).__name__} of {other.dtype} and a literal",
                 "some engines compute in decimals; cast('float64') before arithmetic with a literal",
             )
+
+
+def _days_between_dates(node: ops.Node) -> Iterator[Violation]:
+    """Between dates only whole days are the same to all; epoch_days() is such a difference."""
+    if isinstance(node, ops.DateDelta) and not (isinstance(node.part, ops.Literal) and node.part.value == "day"):
+        yield Violation("DateDelta", "engines count boundaries or elapsed units; subtract epoch_days()")
 
 
 def _boolean_by_integer(node: ops.Node) -> Iterator[Violation]:
@@ -101,7 +106,7 @@ def _whole_seconds(node: ops.Node) -> Iterator[Violation]:
 
 def _range_over_integers(node: ops.Node) -> Iterator[Violation]:
     in_range = isinstance(node, ops.WindowFunction) and node.how == "range"
-    if in_range and not all(key.expr.dtype.is_integer() for key in node.order_by):
+    if in_range and not all(key.arg.dtype.is_integer() for key in node.order_by):
         yield Violation("a range window over no integer", "order it by epoch_seconds() or another integer")
 
 
@@ -116,6 +121,7 @@ _RULES: tuple[Callable[[ops.Node], Iterator[Violation]], ...] = (
     _banned,
     _mean_of_float,
     _arithmetic_in_float,
+    _days_between_dates,
     _boolean_by_integer,
     _whole_seconds,
     _range_over_integers,

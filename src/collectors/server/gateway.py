@@ -132,5 +132,3 @@ async def serve_gateway(config: ServerConfig, listener: socket.socket) -> None:
     )
     gc.freeze()
     await server.serve(sockets=[listener])
-
-

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from collectors.clock import Clock
 from collectors.config.server import ServerConfig
@@ -28,15 +27,16 @@ from collectors.errors import (
 )
 from collectors.intake.body import decompress
 from collectors.intake.cloudevents import decode_binary, decode_structured
-from collectors.intake.decoded import BadRow, Decoded, DecodedMany, Limits
+from collectors.intake.decoded import DecodedMany, Limits
 from collectors.intake.ndjson import decode_mixed
 from collectors.intake.pipeline import IntakePipeline
 from collectors.intake.prepare import Lane, Receipt, Submission
 from collectors.intake.segment import ROUTES as SEGMENT_ROUTES
 from collectors.intake.segment import decode_segment
 from collectors.model.event_type import EventType
-from collectors.model.event_types import EVENT_TYPES, UNKNOWN, event_type
+from collectors.model.event_types import event_type
 from collectors.server.auth import Authenticator
+from collectors.server.receipts import parts, receipt_dict
 
 Scope_ = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -47,7 +47,6 @@ _ARROW = frozenset({"application/vnd.apache.arrow.stream", "application/vnd.apac
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _CLOUDEVENT = "application/cloudevents+json"
 _CLOUDEVENTS = "application/cloudevents-batch+json"
-_NO_ROWS = pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in UNKNOWN.wire_schema], schema=UNKNOWN.wire_schema)
 _THREAD_FROM_BYTES = 16_384
 _DISK_CHECK_SECONDS = 1.0
 
@@ -97,7 +96,7 @@ class IngestApp:
             waiter: asyncio.Future[Receipt] = loop.create_future()
             self._pipeline.submit(submission, waiter)
             waiters.append(waiter)
-        return _answer(await asyncio.gather(*waiters) if len(waiters) != 1 else [await waiters[0]])
+        return receipt_dict(await asyncio.gather(*waiters) if len(waiters) != 1 else [await waiters[0]])
 
     async def _events(self, scope: Scope_, receive: Receive, tenant: str, type_name: str) -> dict[str, object]:
         headers = dict(scope["headers"])
@@ -110,14 +109,14 @@ class IngestApp:
         idempotency = _idempotency(headers, tenant)
         if media.startswith("application/cloudevents") or b"ce-specversion" in headers:
             many = await _off_loop(len(body), self._cloudevents, media, scope["headers"], body, known)
-            return await self.submit(_parts(tenant, many, received, idempotency))
+            return await self.submit(parts(tenant, many, received, idempotency))
         if known is not None:
             lane = _lane(media)
             return await self.submit([Submission(tenant, known, lane, body, received, idempotency)])
         if media not in _NDJSON and media != "application/json":
             raise BadInput("events of mixed types are sent as application/x-ndjson, each line with a type")
         many = await _off_loop(len(body), decode_mixed, body, self._limits)
-        return await self.submit(_parts(tenant, many, received, idempotency))
+        return await self.submit(parts(tenant, many, received, idempotency))
 
     def _cloudevents(
         self, media: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, known: EventType | None
@@ -135,7 +134,7 @@ class IngestApp:
         body = await self._body(headers, receive)
         received = self._clock.now_us()
         many = await _off_loop(len(body), decode_segment, path, body, received, self._limits)
-        await self.submit(_parts(key.tenant, many, received, b""))
+        await self.submit(parts(key.tenant, many, received, b""))
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         limit = self._config.max_body_bytes
@@ -206,31 +205,6 @@ def _idempotency(headers: dict[bytes, bytes], tenant: str) -> bytes:
     if len(key) > 256:
         raise BadInput("the Idempotency-Key is longer than 256 bytes")
     return b"%s\0%s" % (tenant.encode(), key) if key else b""
-
-
-def _parts(tenant: str, many: DecodedMany, received: int, key: bytes) -> list[Submission]:
-    """Return a submission for each type."""
-    parts = [
-        Submission(tenant, EVENT_TYPES[name], Lane.DECODED, decoded, received, key)
-        for name, decoded in many.by_type.items()
-    ]
-    if many.bad:
-        unread = Decoded(_NO_ROWS, many.bad, len(many.bad))
-        parts.append(Submission(tenant, UNKNOWN, Lane.DECODED, unread, received, key))
-    return parts
-
-
-def _answer(receipts: Sequence[Receipt]) -> dict[str, object]:
-    reasons = [{"row": r.row, "reason": r.reason, "detail": r.detail} for x in receipts for r in x.reasons]
-    return {
-        "accepted": sum(r.accepted for r in receipts),
-        "duplicate": sum(r.duplicate for r in receipts),
-        "rejected": sum(r.rejected for r in receipts),
-        "dropped": sum(r.dropped for r in receipts),
-        "position": max((r.position for r in receipts), default=0),
-        "dead_letter": next((r.dead_letter for r in receipts if r.dead_letter), None),
-        "reasons": reasons[:10],
-    }
 
 
 async def _respond(send: Send, status: int, body: object, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:

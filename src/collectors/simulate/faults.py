@@ -141,7 +141,8 @@ class Faults:
         return impure
 
     def _chosen(self, batch: pa.RecordBatch, rate: float) -> Flags:
-        return self._rng.random(batch.num_rows) < rate
+        n: int = batch.num_rows
+        return self._rng.random(n) < rate
 
     def _hold(self, lane: tuple[str, str], batch: pa.RecordBatch) -> None:
         if batch.num_rows:

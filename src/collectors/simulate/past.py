@@ -34,6 +34,7 @@ from collectors.simulate.world import Population, World
 
 SESSION_GAP_US = 45 * 60 * SECOND_US
 _MOST_SESSIONS = 4  # a day
+_NEVER = np.iinfo(np.int64).max
 _MOST_PLAYS = 25  # a session
 _MEAN_PLAYS = 6.0
 _PAUSE_SHARE = 0.03  # of plays begin after a pause of up to ten minutes
@@ -96,11 +97,11 @@ class PastListening:
         if len(users) == 0:
             return
         extra = self._rng.poisson(0.6 * np.minimum(self._intensity[users], 3.0))
-        begins = self._begins(day, len(users))
+        begins = self._begins(day, np.minimum(1 + extra, _MOST_SESSIONS))
         parts = [
             self._play(users[more], begins[more, k])
             for k in range(_MOST_SESSIONS)
-            if (more := np.minimum(extra, _MOST_SESSIONS - 1) >= k).any()
+            if (more := begins[:, k] != _NEVER).any()
         ]
         sessions = joined([opened for opened, _ in parts])
         order = np.argsort(sessions.times, kind="stable")
@@ -113,12 +114,13 @@ class PastListening:
         for at in range(0, len(order), batch_rows):
             yield "playback", self._listening.plays(self._rng, picked(plays, order[at : at + batch_rows]))
 
-    def _begins(self, day: int, n: int) -> Ints:
-        """Draw ascending times of the day at which ``n`` users would like to begin their sessions."""
+    def _begins(self, day: int, sessions: Ints) -> Ints:
+        """Draw when users would like to begin their sessions of a day, each row ascending and then ``_NEVER``."""
         start = self._truth.days.start_us(day)
-        hours = (self._hours.draw(self._rng, n * _MOST_SESSIONS) + self._rng.random(n * _MOST_SESSIONS)) / 24
-        length = self._truth.days.start_us(day + 1) - start
-        return np.sort((start + hours * length).astype(np.int64).reshape(n, _MOST_SESSIONS), axis=1)
+        shape = (len(sessions), _MOST_SESSIONS)
+        hours = self._hours.draw(self._rng, shape[0] * shape[1]).reshape(shape) + self._rng.random(shape)
+        wished = start + (hours / 24 * (self._truth.days.start_us(day + 1) - start)).astype(np.int64)
+        return np.sort(np.where(np.arange(_MOST_SESSIONS) < sessions[:, None], wished, _NEVER), axis=1)
 
     def _play(self, users: Ints, begins: Ints) -> tuple[SessionStarts, Plays]:
         """Make one session of each user, begun when wished or as soon as the gap to the last session allows.

@@ -193,6 +193,7 @@ class EventStream:
                     yield name, kind, batch
                 if services:
                     yield from self._services(name, plays, start, stop, batch_rows)
+        self._now_us = end
         for name, (_, billing) in pasts.items():
             known = billing.customers[~billing.leaving[billing.customers]]
             self._makers[name].billing.resume(known, billing.plan[known], billing.monthly[known])

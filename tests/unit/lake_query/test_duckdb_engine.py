@@ -61,6 +61,10 @@ def view(engine: DuckDBEngine, tenant: str, snapshot: Snapshot) -> TenantView:
     return TenantView(engine, tenant, provide)
 
 
+def remove(file: LakeFile) -> None:
+    Path(file.path).unlink()
+
+
 async def total_ms(engine: DuckDBEngine, tenant: str, snapshot: Snapshot) -> int | None:
     result = await view(engine, tenant, snapshot).query(events("playback").agg(ms=_.ms_played.sum()))
     return result.column("ms")[0].as_py()
@@ -170,7 +174,9 @@ async def test_a_union_or_join_of_two_uses_of_a_table_is_bound_in_both(
 @settings(max_examples=15)
 @given(
     plays=st.lists(
-        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([b"u", b"v", None]), st.integers(0, 72), st.integers(0, 9)),
+        st.tuples(
+            st.sampled_from(["a", "b"]), st.sampled_from([b"u", b"v", None]), st.integers(0, 72), st.integers(0, 9)
+        ),
         max_size=25,
     ),
     cut=st.integers(0, 25),
@@ -239,7 +245,7 @@ def many(tmp_path: Path) -> Snapshot:
 
 async def test_a_query_over_its_time_is_stopped_and_may_be_retried(many: Snapshot) -> None:
     engine = DuckDBEngine(EngineLimits(timeout_seconds=0.05))
-    with pytest.raises(Overloaded, match="stopped after 0.05 s"):
+    with pytest.raises(Overloaded, match="stopped after"):
         await view(engine, "a", many).query(endless())
     await engine.close()
 
@@ -248,7 +254,7 @@ async def test_cancelling_the_caller_interrupts_the_query_and_frees_its_slot(man
     engine = DuckDBEngine(EngineLimits(concurrency=1))
     tenant = view(engine, "a", many)
     running = asyncio.ensure_future(tenant.query(endless()))
-    while engine._database is None:
+    while engine._database is None and not running.done():
         await SYSTEM_CLOCK.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -286,7 +292,7 @@ async def test_what_does_not_fit_is_spilt_where_a_folder_is_given(many: Snapshot
 
 
 async def test_a_file_that_vanished_can_be_retried_with_a_newer_snapshot(engine: DuckDBEngine, snapshot) -> None:
-    Path(snapshot.files["playback"][0].path).unlink()
+    remove(snapshot.files["playback"][0])
     with pytest.raises(StorageUnavailable, match="try again"):
         await total_ms(engine, "a", snapshot)
 
@@ -350,7 +356,7 @@ async def test_only_files_that_may_hold_the_tenant_and_days_are_opened(engine: D
     """The files of other days and tenants are gone, and nobody notices."""
     for file in snapshot.files["playback"]:
         if file.days.first != dt.date(2026, 3, 1):
-            Path(file.path).unlink()
+            remove(file)
     day = events("playback").filter(_.event_time >= instant(2026, 3, 1), _.event_time < instant(2026, 3, 2))
     result = await view(engine, "a", snapshot).query(day)
     assert pc.sum(result.column("ms_played")).as_py() == 60_000
@@ -358,5 +364,21 @@ async def test_only_files_that_may_hold_the_tenant_and_days_are_opened(engine: D
 
 
 async def test_the_order_an_author_asks_for_is_kept(engine: DuckDBEngine, snapshot: Snapshot) -> None:
-    result = await view(engine, "a", snapshot).query(events("playback").select("ms_played").order_by(_.ms_played.desc()))
+    result = await view(engine, "a", snapshot).query(
+        events("playback").select("ms_played").order_by(_.ms_played.desc())
+    )
     assert result.column("ms_played").to_pylist() == [90_000, 60_000, 5_000]
+
+
+async def test_a_query_of_literals_alone_runs_too(engine: DuckDBEngine) -> None:
+    numbers = ibis.literal([1, 2]).unnest().name("x").as_table()
+    result = await view(engine, "a", Snapshot()).query(numbers)
+    assert sorted(result.column("x").to_pylist()) == [1, 2]
+
+
+async def test_a_table_used_twice_is_written_once(engine: DuckDBEngine, snapshot: Snapshot) -> None:
+    """Ibis then begins the statement with its own WITH, which the tables must precede."""
+    counts = events("playback").group_by("user_id").agg(n=_.count())
+    both = counts.join(counts.view().rename(m="n"), "user_id").agg(total=(_.n + _.m).sum())
+    assert ibis.to_sql(both, dialect="duckdb").startswith("WITH")
+    assert (await view(engine, "a", snapshot).query(both)).to_pylist() == [{"total": 6}]

@@ -22,17 +22,18 @@ const TIME_STEPS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1]
  *
  * @param {number|null} low
  * @param {number|null} high
+ * @param {boolean} fromZero  Keep zero in sight even if that flattens the movement.
  * @returns {[number, number]}
  */
-export function valueRange(low, high) {
+export function valueRange(low, high, fromZero) {
   if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
   if (low === high) {
     if (low === 0) return [0, 1];
     return low > 0 ? [0, low * 1.25] : [low * 1.25, 0];
   }
   const margin = (high - low) * 0.08;
-  if (low >= 0 && low < high * 0.75) return [0, high + margin];
-  if (high <= 0 && high > low * 0.75) return [low - margin, 0];
+  if (low >= 0 && (fromZero || low < high * 0.9)) return [0, high + margin];
+  if (high <= 0 && (fromZero || high > low * 0.9)) return [low - margin, 0];
   return [low - margin, high + margin];
 }
 
@@ -52,7 +53,8 @@ function colour(name) {
  * @property {boolean} rate
  * @property {number} height  Pixels.
  * @property {() => {from: number, to: number}} window  What the time axis spans, in seconds since the epoch.
- * @property {(index: number|null) => void} onCursor  Called with the column under the pointer.
+ * @property {(index: number|null, time: number) => void} onCursor  Called with the column that is nearest to the
+ *   pointer, and the time under the pointer.
  * @property {(from: number, to: number) => void} onSelect  Called with a span that the user drew.
  */
 
@@ -123,6 +125,7 @@ export class Chart {
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
     const axis = { stroke: text, font, ticks: { show: false }, grid: { stroke: grid, width: 1 } };
     const steps = unit === "By" ? BYTE_STEPS : unit === "s" && !rate ? TIME_STEPS : undefined;
+    const flow = rate || unit.endsWith("/s");
     const alone = this.slots.length === 1;
     return {
       width,
@@ -142,10 +145,13 @@ export class Chart {
       },
       scales: {
         x: { time: true, range: () => [window().from, window().to] },
-        y: { range: (/** @type {any} */ _u, /** @type {any} */ low, /** @type {any} */ high) => valueRange(low, high) },
+        y: {
+          range: (/** @type {any} */ _u, /** @type {any} */ low, /** @type {any} */ high) =>
+            valueRange(low, high, flow),
+        },
       },
       axes: [
-        { ...axis, size: 28, space: 64, values: timeLabels },
+        { ...axis, size: 24, space: 64, values: timeLabels },
         {
           ...axis,
           size: measure,
@@ -165,7 +171,13 @@ export class Chart {
         })),
       ],
       hooks: {
-        setCursor: [(/** @type {any} */ u) => onCursor(u.cursor.idx ?? null)],
+        setCursor: [
+          (/** @type {any} */ u) => {
+            const { idx, left } = u.cursor;
+            if (left >= 0 && typeof idx === "number") onCursor(idx, u.posToVal(left, "x"));
+            else onCursor(null, 0);
+          },
+        ],
         setSelect: [
           (/** @type {any} */ u) => {
             if (u.select.width < 4) return;
@@ -215,28 +227,25 @@ function timeLabels(_u, ticks, _axis, _space, step) {
 }
 
 /**
- * A tiny line without axes, as an image the style sheet can colour.
+ * A tiny line without axes, as an image the style sheet can colour; its right end is the newest point.
  *
- * @param {SVGElement} target  An empty `<svg>`.
- * @param {[number, number][]} points  Time and value.
+ * @param {SVGElement} target  An empty `<svg>` of a polygon and a polyline.
+ * @param {[number, number][]} points  Time in seconds, and value.
+ * @param {number} span  Seconds from the left end to the right.
  */
-export function drawSparkline(target, points) {
+export function drawSparkline(target, points, span) {
   const [width, height] = [100, 24];
   target.setAttribute("viewBox", `0 0 ${width} ${height}`);
   target.setAttribute("preserveAspectRatio", "none");
-  let line = "";
-  if (points.length > 1) {
-    const first = points[0][0];
-    const span = points[points.length - 1][0] - first || 1;
-    const top = points.reduce((most, [, value]) => Math.max(most, value), 0) || 1;
-    line = points
-      .map(
-        ([time, value]) =>
-          `${(((time - first) / span) * width).toFixed(1)},${(height - 1.5 - (value / top) * (height - 3)).toFixed(1)}`,
-      )
-      .join(" ");
-  }
+  const end = points.length ? points[points.length - 1][0] : 0;
+  const shown = points.filter(([time]) => time >= end - span);
+  const top = shown.reduce((most, [, value]) => Math.max(most, value), 0) || 1;
+  const places = shown.map(([time, value]) => ({
+    x: (width * (1 - (end - time) / span)).toFixed(1),
+    y: (height - 1.5 - (value / top) * (height - 3)).toFixed(1),
+  }));
+  const line = places.length > 1 ? places.map(({ x, y }) => `${x},${y}`).join(" ") : "";
   const [area, stroke] = target.children;
-  area.setAttribute("points", line ? `0,${height} ${line} ${width},${height}` : "");
+  area.setAttribute("points", line ? `${places[0].x},${height} ${line} ${width},${height}` : "");
   stroke.setAttribute("points", line);
 }

@@ -8,7 +8,7 @@ export const OPERATOR_TENANT = "platform";
 /** A tenant's counter of offered events by type; if it is listed, the event rate has a history. */
 export const EVENTS_METRIC = "collectors.intake.offered";
 
-const DEFAULT_COUNT = 8;
+const DEFAULT_COUNT = 9;
 
 /** What is looked for, most telling first; each entry is a metric's name or, ending in a dot, the start of it. */
 const OPERATOR = [
@@ -49,7 +49,8 @@ const BUSINESS = [
  */
 export function defaultPins(tenant, metrics) {
   const wanted = tenant === OPERATOR_TENANT ? OPERATOR : BUSINESS;
-  const left = metrics.filter((metric) => metric.series > 0).map((metric) => metric.name);
+  // The event rate has its place above the others.
+  const left = metrics.filter(({ name, series }) => series > 0 && name !== EVENTS_METRIC).map(({ name }) => name);
   const groups = wanted.map((want) =>
     left.filter((name) => (want.endsWith(".") ? name.startsWith(want) : name === want)),
   );

@@ -60,6 +60,7 @@ const COUNTED = /^\{.*\}$/;
  * @returns {Scale}
  */
 export function scaleFor(largest, unit, rate = false) {
+  if (unit.endsWith("/s")) return scaleFor(largest, unit.slice(0, -2), true);
   const per = rate ? "/s" : "";
   const size = Math.abs(largest);
   if (unit === "By") return step(BINARY, size, per);
@@ -98,7 +99,7 @@ function step(steps, size, after) {
 export function quantity(value, unit, rate = false) {
   if (!isNumber(value)) return NONE;
   const { factor, suffix } = scaleFor(value, unit, rate);
-  const whole = !rate && (COUNTED.test(unit) || unit === "" || (unit === "By" && factor === 1));
+  const whole = COUNTED.test(unit) || unit === "" || (unit === "By" && factor === 1);
   return `${digits(value * factor, whole && Number.isInteger(value) && factor === 1)}${suffix}`;
 }
 
@@ -207,6 +208,7 @@ export function dateTime(us) {
  */
 export function unitName(unit) {
   const names = { 1: "ratio", By: "bytes", s: "seconds", h: "hours", Hz: "hertz", Cel: "°C", "%": "percent" };
+  if (unit.endsWith("/s")) return `${unitName(unit.slice(0, -2))} per second`;
   const name = names[/** @type {keyof typeof names} */ (unit)];
   return name ?? unit.replace(/^\{(.*)\}$/, "$1").replaceAll("_", " ");
 }

@@ -122,6 +122,7 @@ export class App {
    *   attempt, which the user may bring forward.
    */
   connection() {
+    if (this.asking) return { level: "bad", label: "Locked", waiting: false, error: "An access key is needed." };
     const live = this.view?.live;
     const { overview, overviewError } = this.store.state;
     if (!live) {
@@ -161,8 +162,13 @@ export class App {
     this.asking = false;
     this.#leave();
     this.store.set("overviewError", "");
-    this.poller.start();
     void this.#fetchTenants();
+    // Without a key one question is enough to learn whether one is needed.
+    if (this.key) this.#begin();
+  }
+
+  #begin() {
+    this.poller.start();
     this.#show(this.store.state.route);
   }
 
@@ -176,6 +182,7 @@ export class App {
     this.#leave();
     this.store.set("overview", null);
     this.store.set("tenants", null);
+    this.#connectionChanged();
     document.title = "collectors";
     keyView(this.main, {
       refused,
@@ -244,6 +251,7 @@ export class App {
     } catch {
       // Only names the time zone and the currency; the next start of the page tries again.
     }
+    if (!this.asking && !this.poller.running) this.#begin();
   }
 
   #connectionChanged() {

@@ -2,8 +2,11 @@
 
 const STORAGE_KEY = "collectors.rates";
 const MAX_TENANTS = 200;
-const MAX_POINTS = 180;
+const MAX_POINTS = 150;
 const MIN_GAP_S = 4;
+/** How much of the past a sparkline shows, in seconds. */
+export const SPARK_S = 600;
+
 const MAX_AGE_S = 3_600;
 
 export class RateHistory {

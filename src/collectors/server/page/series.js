@@ -125,8 +125,14 @@ export class Series {
    * @returns {number|null}  The newest value; null if it is undefined or there is none.
    */
   last(rate) {
-    const { values } = this.points(rate);
-    return values.length ? values[values.length - 1] : null;
+    const at = this.#index(this.length - 1);
+    let value = this.length ? this.values[at] : NaN;
+    if (rate) {
+      const before = this.#index(this.length - 2);
+      const increase = this.length > 1 ? value - this.values[before] : NaN;
+      value = increase >= 0 ? increase / (this.times[at] - this.times[before]) : NaN;
+    }
+    return Number.isNaN(value) ? null : value;
   }
 
   /** @returns {boolean} Whether the newest sample has no value. */

@@ -43,6 +43,9 @@ export function header(app) {
     fillSwitcher(overview?.tenants ?? []);
   });
   app.store.on("route", () => fillSwitcher(app.store.state.overview?.tenants ?? []));
+  app.store.on("connection", () => {
+    switcher.hidden = app.asking;
+  });
 
   /** @param {{id: string}[]} tenants */
   function fillSwitcher(tenants) {

@@ -55,7 +55,10 @@ export function ledgerView(live, scope) {
   scope.add(
     live.store.on("ledger", (ledger) => {
       waiting.hidden = Boolean(ledger) || Boolean(live.store.state.error);
-      const types = Object.entries(ledger?.types ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+      const types = Object.entries(ledger?.types ?? {}).sort(
+        ([a, one], [b, other]) =>
+          Number(Boolean(imbalance(other))) - Number(Boolean(imbalance(one))) || (a < b ? -1 : 1),
+      );
       table.hidden = !types.length;
       nothing.replaceChildren();
       if (!ledger) return;

@@ -3,11 +3,14 @@
 import { drawSparkline } from "../charts.js";
 import { data, h, icon, reconcile, setAttr, setText } from "../dom.js";
 import { duration, eventRate, integer } from "../format.js";
+import { SPARK_S } from "../rates.js";
 import { formatRoute } from "../route.js";
 import { Scope } from "../store.js";
 import { balanceMark, empty, imbalance, skeleton, sparkline, tile } from "./parts.js";
 
 /** @typedef {import("../types.js").TenantSummary} Summary */
+
+const NUMERIC = new Set(["Events/s", "Freshness"]);
 
 /** @type {Record<string, (a: Summary, b: Summary) => number>} */
 const ORDERS = {
@@ -54,14 +57,12 @@ export function overviewView(root, app) {
   const count = h("span", { class: "muted", role: "status" });
   const rows = h("tbody", { role: "rowgroup" });
   const columnNames = ["Tenant", "Events/s", "Trend", "Ledger", "Freshness", "Collectors", "Alerts"];
+  const head = (/** @type {string} */ name) =>
+    h("th", { role: "columnheader", scope: "col", class: NUMERIC.has(name) ? "number" : null }, name);
   const table = h(
     "table",
     { class: "tenants", role: "table", "aria-label": "Tenants" },
-    h(
-      "thead",
-      { role: "rowgroup" },
-      h("tr", { role: "row" }, ...columnNames.map((name) => h("th", { role: "columnheader", scope: "col" }, name))),
-    ),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...columnNames.map(head))),
     rows,
   );
   const nothing = h("div", {});
@@ -115,8 +116,10 @@ export function overviewView(root, app) {
   /** @param {Summary[]} tenants */
   function showTiles(tenants) {
     const sum = (/** @type {(tenant: Summary) => number} */ of) => tenants.reduce((total, one) => total + of(one), 0);
-    const off = tenants.filter((tenant) => imbalance(tenant.ledger)).length;
+    const unbalanced = tenants.filter((tenant) => imbalance(tenant.ledger));
+    const off = unbalanced.reduce((total, one) => total + Math.abs(imbalance(one.ledger)), 0);
     const failing = sum((tenant) => tenant.collectors.failing);
+    const running = `${integer(sum((tenant) => tenant.collectors.running))} running`;
     const firing = sum((tenant) => tenant.alerts.firing);
     tiles.rate.set(
       eventRate(sum((tenant) => tenant.events_per_second)),
@@ -124,20 +127,16 @@ export function overviewView(root, app) {
     );
     tiles.ledger.set(
       off
-        ? h("span", { class: "mark bad" }, icon("cross"), `${off} off`)
+        ? h("span", { class: "mark bad" }, icon("cross"), `off by ${integer(off)}`)
         : h("span", { class: "mark ok" }, icon("check"), "balanced"),
-      off ? "events are unaccounted for" : "every event is accounted for",
-      off ? "bad" : "",
+      off ? `in ${countOf(unbalanced.length, "tenant")}` : "every event is accounted for",
     );
-    tiles.collectors.set(
-      `${integer(sum((tenant) => tenant.collectors.running))} running`,
-      failing ? `${integer(failing)} failing` : "none failing",
-      failing ? "warn" : "",
-    );
+    if (failing) tiles.collectors.set(`${integer(failing)} failing`, running, "warn");
+    else tiles.collectors.set(running, "none failing");
     const affected = tenants.filter((tenant) => tenant.alerts.firing).length;
     tiles.alerts.set(
       firing ? `${integer(firing)} firing` : "none firing",
-      firing ? `in ${affected} ${affected === 1 ? "tenant" : "tenants"}` : "all quiet",
+      firing ? `in ${countOf(affected, "tenant")}` : "all quiet",
       firing ? "bad" : "",
     );
   }
@@ -168,6 +167,9 @@ function row(app, first) {
     collectors: cell("Collectors", ""),
     alerts: cell("Alerts", ""),
   };
+  const running = h("span");
+  const failing = h("span", { class: "failing" });
+  cells.collectors.append(h("span", {}, running, failing));
   cells.trend.append(line);
   const node = h(
     "tr",
@@ -185,18 +187,13 @@ function row(app, first) {
     update(tenant) {
       const { collectors, alerts } = tenant;
       setText(cells.rate, eventRate(tenant.events_per_second));
-      drawSparkline(line, app.rates.get(id));
+      drawSparkline(line, app.rates.get(id), SPARK_S);
       const mark = balanceMark(tenant.ledger);
       if (cells.ledger.textContent !== mark.textContent) cells.ledger.replaceChildren(mark);
       setAttr(cells.ledger, "title", ledgerText(tenant.ledger));
       setText(cells.freshness, duration(tenant.freshness_seconds));
-      setText(
-        cells.collectors,
-        collectors.failing
-          ? `${collectors.running} running, ${collectors.failing} failing`
-          : `${collectors.running} running`,
-      );
-      setAttr(cells.collectors, "data-level", collectors.failing ? "warn" : null);
+      setText(running, `${integer(collectors.running)} running`);
+      setText(failing, collectors.failing ? `, ${integer(collectors.failing)} failing` : "");
       setText(cells.alerts, alerts.firing ? `${alerts.firing} firing` : "none");
       setAttr(cells.alerts, "data-level", alerts.firing ? "bad" : "quiet");
     },
@@ -217,4 +214,12 @@ function ledgerText(counts) {
   const parts = [`${integer(stored)} stored`, `${integer(duplicate)} duplicate`, `${integer(rejected)} rejected`];
   parts.push(`${integer(dropped)} dropped`, `${integer(inFlight)} in flight`);
   return `${integer(offered)} offered = ${parts.join(" + ")}`;
+}
+
+/**
+ * @param {number} count
+ * @param {string} thing
+ */
+function countOf(count, thing) {
+  return `${integer(count)} ${thing}${count === 1 ? "" : "s"}`;
 }

@@ -49,7 +49,7 @@ export class Panel {
     this.chosen = false;
     /** @type {any} */
     this.columns = [[]];
-    /** @type {number|null} */
+    /** @type {{index: number, time: number}|null} Where the pointer is. */
     this.cursor = null;
     /** @type {import("../series.js").Series[]} All kept series, largest first. */
     this.ranked = [];
@@ -76,8 +76,8 @@ export class Panel {
       rate: this.source.counter,
       height: this.tall ? TALL : HEIGHT,
       window: this.options.window,
-      onCursor: (index) => {
-        this.cursor = index;
+      onCursor: (index, time) => {
+        this.cursor = index === null ? null : { index, time };
         this.#showValues();
       },
       onSelect: this.options.onSelect,
@@ -104,6 +104,7 @@ export class Panel {
       if (this.options.live()) for (const sample of this.pending) set.add(sample);
       this.pending = null;
       this.set = set;
+      this.#rank();
       this.#draw();
     } catch (error) {
       if (request.signal.aborted) return;
@@ -148,34 +149,32 @@ export class Panel {
 
   #draw() {
     this.drawnMs = performance.now();
-    const ranked = this.set.ranked();
-    this.#assignSlots(ranked);
-    const shown = ranked.filter((series) => this.slots.has(series.key));
-    this.columns = columns(shown, this.set.rate);
-    this.shown = shown;
-    this.ranked = ranked;
-    const any = this.columns[0].length > 0;
-    this.#showState(any ? "ready" : "empty");
+    if (this.ranked.length !== this.set.series.size) this.#rank();
+    this.columns = columns(this.shown, this.set.rate);
+    const [times, ...tracks] = this.columns;
+    const defined = tracks.some((/** @type {any[]} */ track) => track.some((value) => typeof value === "number"));
+    this.#showState(defined ? "ready" : times.length ? "undefined" : "empty");
     this.chart.show(
       this.columns,
-      shown.map((series) => this.slots.get(series.key) ?? 0),
+      this.shown.map((series) => this.slots.get(series.key) ?? 0),
     );
     this.#showValues();
     void this.#showReason();
   }
 
   /**
-   * Give the largest series a colour each, and let a series keep its colour for as long as it is shown.
-   *
-   * @param {import("../series.js").Series[]} ranked
+   * Order the series and choose those to draw. Not done for every sample: a legend whose rows change places cannot
+   * be read.
    */
-  #assignSlots(ranked) {
-    for (const key of this.slots.keys()) if (!this.set.series.has(key)) this.slots.delete(key);
-    if (this.chosen) return;
-    for (const { key } of ranked) {
-      if (this.slots.size >= MAX_LINES) break;
-      if (!this.slots.has(key)) this.slots.set(key, this.#freeSlot());
-    }
+  #rank() {
+    this.ranked = this.set.ranked();
+    const kept = (/** @type {string} */ key) => this.set.series.has(key);
+    const chosen = this.chosen && [...this.slots.keys()].some(kept);
+    const wanted = chosen ? [...this.slots.keys()].filter(kept) : this.ranked.slice(0, MAX_LINES).map(({ key }) => key);
+    for (const key of this.slots.keys()) if (!wanted.includes(key)) this.slots.delete(key);
+    // A series keeps its colour for as long as it is drawn.
+    for (const key of wanted) if (!this.slots.has(key)) this.slots.set(key, this.#freeSlot());
+    this.shown = this.ranked.filter(({ key }) => this.slots.has(key));
   }
 
   #freeSlot() {
@@ -192,6 +191,7 @@ export class Panel {
       if (this.slots.size >= MAX_LINES) this.slots.delete([...this.slots.keys()][this.slots.size - 1]);
       this.slots.set(key, this.#freeSlot());
     }
+    this.shown = this.ranked.filter((series) => this.slots.has(series.key));
     this.#draw();
   }
 
@@ -206,21 +206,35 @@ export class Panel {
 
   /** Show the values under the pointer, or else the newest. */
   #showValues() {
-    const { shown, ranked, source } = this;
-    const at = this.cursor;
-    const time = at === null ? undefined : this.columns[0][at];
+    const { shown, ranked, source, nodes } = this;
+    const { cursor } = this;
     const value = (/** @type {import("../series.js").Series} */ series) => {
       const place = shown.indexOf(series);
-      if (time === undefined || place < 0) return series.last(this.set.rate);
-      return nearest(this.columns[place + 1], /** @type {number} */ (at));
+      if (!cursor) return series.last(this.set.rate);
+      return place < 0 ? null : this.#valueAt(this.columns[place + 1], cursor);
     };
     const text = (/** @type {import("../series.js").Series} */ series) =>
       quantity(value(series), source.unit, source.counter);
     this.legend.show(ranked, this.slots, text, this.set.hidden);
-    const first = (time === undefined ? ranked : shown)[0];
-    setText(this.nodes.value, first ? text(first) : NONE);
-    const several = ranked.length + this.set.hidden > 1 ? `highest of ${ranked.length + this.set.hidden}` : "latest";
-    setText(this.nodes.caption, time === undefined ? (first ? several : "") : dateTime(time * 1e6));
+    const values = (cursor ? shown : ranked).map(value).filter((one) => one !== null);
+    const highest = values.length ? Math.max(...values) : null;
+    setText(nodes.value, quantity(highest, source.unit, source.counter));
+    const count = ranked.length + this.set.hidden;
+    if (cursor) setText(nodes.caption, dateTime(cursor.time * 1e6));
+    else setText(nodes.caption, count > 1 ? `highest of ${count}` : count ? "latest" : "");
+  }
+
+  /**
+   * @param {(number|null|undefined)[]} column
+   * @param {{index: number, time: number}} cursor
+   * @returns {number|null}
+   */
+  #valueAt(column, { index, time }) {
+    const times = this.columns[0];
+    const { from, to } = this.options.window();
+    const margin = (to - from) / 50;
+    if (time < times[0] - margin || time > times[times.length - 1] + margin) return null;
+    return nearest(column, index);
   }
 
   /** If the newest value is undefined, let its reason be read on hover and focus. */
@@ -236,23 +250,27 @@ export class Panel {
     setAttr(latest, "tabindex", "0");
     setAttr(latest, "aria-describedby", tip.id);
     if (!tip.textContent) setText(tip, "No value now.");
-    const reason = await this.source.reason(first.labels);
-    if (reason && latest.hasAttribute("tabindex")) setText(tip, `No value: ${clip(reason)}`);
+    const reason = clip(await this.source.reason(first.labels));
+    if (!reason || !latest.hasAttribute("tabindex")) return;
+    setText(tip, `No value: ${reason}`);
+    if (this.node.dataset.state === "undefined") this.nodes.message.replaceChildren(empty("No value.", reason));
   }
 
   /**
-   * @param {"ready"|"empty"|"error"} state
+   * @param {"ready"|"empty"|"undefined"|"error"} state
    * @param {string} [message]
    */
   #showState(state, message = "") {
+    if (state !== "error" && this.node.dataset.state === state) return;
     setAttr(this.node, "data-state", state);
     const { message: box } = this.nodes;
     if (state === "ready") box.replaceChildren();
+    else if (state === "undefined") box.replaceChildren(empty("No value.", "It is undefined in this time range."));
     else if (state === "empty")
       box.replaceChildren(empty("No samples in this time range.", "Choose a longer one, or wait for the next sample."));
     else {
       const retry = h("button", { type: "button", onclick: () => void this.load() }, "Try again");
-      box.replaceChildren(empty(message), retry);
+      box.replaceChildren(empty(message, "The page tries again by itself."), retry);
     }
   }
 }

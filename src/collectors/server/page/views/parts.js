@@ -52,6 +52,7 @@ export function imbalance(counts) {
  */
 export function balanceMark(counts) {
   if (!counts) return h("span", { class: "mark" }, "—");
+  if (!counts.offered) return h("span", { class: "mark quiet" }, "no events");
   const off = imbalance(counts);
   if (off === 0) return h("span", { class: "mark ok" }, icon("check"), "balanced");
   return h("span", { class: "mark bad" }, icon("cross"), `off by ${integer(off)}`);

@@ -5,6 +5,7 @@ import { data, h, icon, reconcile, setText } from "../dom.js";
 import { dateTime, duration, eventRate, integer } from "../format.js";
 import { defaultPins, EVENTS_METRIC } from "../defaults.js";
 import { TenantLive } from "../live.js";
+import { SPARK_S } from "../rates.js";
 import { RANGES } from "../route.js";
 import { Scope } from "../store.js";
 import { alertsView } from "./alerts.js";
@@ -127,18 +128,15 @@ function figures(app, live, scope) {
     const critical = firing.filter((one) => one.severity === "critical").length;
 
     tiles.rate.set(eventRate(rate), counts ? `${integer(counts.offered)} offered` : "");
-    drawSparkline(line, app.rates.get(live.tenant));
-    tiles.freshness.set(duration(freshness), "from event to query");
+    drawSparkline(line, app.rates.get(live.tenant), SPARK_S);
+    tiles.freshness.set(duration(freshness), freshness === null ? "no events yet" : "from event to query");
     tiles.ledger.set(
       balanceMark(counts),
       counts ? `${integer(counts.in_flight)} in flight` : "",
       counts && imbalance(counts) ? "bad" : "",
     );
-    tiles.collectors.set(
-      `${integer(running)} running`,
-      failing ? `${integer(failing)} failing` : "none failing",
-      failing ? "warn" : "",
-    );
+    if (failing) tiles.collectors.set(`${integer(failing)} failing`, `${integer(running)} running`, "warn");
+    else tiles.collectors.set(`${integer(running)} running`, "none failing");
     tiles.alerts.set(
       firingCount ? `${integer(firingCount)} firing` : "none firing",
       critical ? `${integer(critical)} critical` : "",
@@ -168,7 +166,7 @@ class Board {
     this.live = live;
     this.lead = h("div", { class: "lead-chart" }, skeleton("panel-skeleton"));
     this.grid = h("div", { class: "grid" });
-    this.nothing = h("div");
+    this.nothing = h("div", { class: "remarks" });
     this.node = h("section", { "aria-label": "Charts" }, this.grid, this.nothing);
     /** @type {Map<string, Panel>} */
     this.panels = new Map();
@@ -311,7 +309,7 @@ class Board {
   /** @param {import("../types.js").Metric|undefined} metric */
   #showRate(metric) {
     const source = metric
-      ? { ...metricSource(this.live, metric), name: "Events" }
+      ? { ...metricSource(this.live, metric), name: "Events by type" }
       : flowSource(this.live, this.app.rates);
     this.rate = this.#panel(source, null);
     this.lead.replaceChildren(this.rate.node);

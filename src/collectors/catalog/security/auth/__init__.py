@@ -1,0 +1,1 @@
+"""Bounded, vectorised state of sign-in attempts by key: hashing, an index of keys, sliding windows."""
