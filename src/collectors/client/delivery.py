@@ -177,6 +177,7 @@ class Engine:
                 await step()
             except Exception:  # noqa: BLE001  a mistake of ours in one step must not end all deliveries
                 _log.exception("an unexpected error; going on in %.0f s", AFTER_BUG_SECONDS)
+                self._progressed()
                 await self._clock.sleep(AFTER_BUG_SECONDS)
 
     async def _pack_next(self) -> None:

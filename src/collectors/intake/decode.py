@@ -35,6 +35,13 @@ def decode_arrow(body: bytes | pa.Buffer, event_type: EventType, limits: Limits 
     buffer = pa.py_buffer(body)
     check_stream(buffer, limits)
     sent, rows = _read(buffer, limits)
+    try:
+        return _conform(sent, rows, event_type, limits)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise MalformedBody("the body has a column of a type, or with a name, that cannot be kept") from error
+
+
+def _conform(sent: Mapping[str, pa.Array], rows: int, event_type: EventType, limits: Limits) -> Decoded:
     budget = Budget(limits.max_decoded_bytes)
     columns: dict[str, pa.Array] = {}
     faults: dict[int, Fault] = {}

@@ -24,7 +24,7 @@ _NOT_COMPRESSED = -1
 
 def stream_of(body: pa.Buffer) -> pa.Buffer:
     """Return the IPC stream in ``body``: a file is a stream between its magic bytes and its footer."""
-    return body.slice(len(FILE_MAGIC)) if body.slice(0, len(FILE_MAGIC)) == pa.py_buffer(FILE_MAGIC) else body
+    return body.slice(len(FILE_MAGIC)) if memoryview(body)[: len(FILE_MAGIC)] == FILE_MAGIC else body
 
 
 def check_stream(body: pa.Buffer, limits: Limits) -> None:

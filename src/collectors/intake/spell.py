@@ -37,7 +37,7 @@ def json_values(column: pa.Array, budget: Budget) -> list[Any]:
         pairs = json_values(
             column.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))), budget
         )
-        return [value and _object(value) for value in pairs]
+        return [None if value is None else _object(value) for value in pairs]
     if is_list(kind):
         elements = json_values(column.flatten(), budget)
         ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy()).tolist()
@@ -49,9 +49,9 @@ def _plain_values(column: pa.Array) -> list[Any]:
     kind = column.type
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.int64()).view(pa.timestamp(kind.unit)).cast(pa.string())
-        return [text and text.replace(" ", "T") + "Z" for text in column.to_pylist()]
+        return [None if text is None else text.replace(" ", "T") + "Z" for text in column.to_pylist()]
     if is_bytes(kind):
-        return [value and _text_of(value) for value in column.to_pylist()]
+        return [None if value is None else _text_of(value) for value in column.to_pylist()]
     if pa.types.is_duration(kind):
         column = column.cast(pa.int64())
     elif pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_decimal(kind):

@@ -28,7 +28,7 @@ from collectors.errors import (
 from collectors.intake.body import decompress
 from collectors.intake.cloudevents import decode_binary, decode_structured
 from collectors.intake.decoded import DecodedMany, Limits
-from collectors.intake.ndjson import decode_mixed
+from collectors.intake.mixed import decode_mixed
 from collectors.intake.pipeline import IntakePipeline
 from collectors.intake.prepare import Lane, Receipt, Submission
 from collectors.intake.segment import ROUTES as SEGMENT_ROUTES

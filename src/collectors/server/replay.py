@@ -15,7 +15,8 @@ from collectors.drivers.event_log import pending_replays
 from collectors.drivers.ledger_store import DeadLetter
 from collectors.errors import UnknownName
 from collectors.intake.decoded import Decoded
-from collectors.intake.ndjson import decode_mixed, decode_ndjson
+from collectors.intake.mixed import decode_mixed
+from collectors.intake.ndjson import decode_ndjson
 from collectors.intake.pipeline import IntakePipeline
 from collectors.intake.prepare import DEAD_LETTER_FIELD, Lane, Receipt, Submission
 from collectors.model.event_types import EVENT_TYPES, UNKNOWN

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from collectors.catalog.security.auth import snapshot
-from collectors.catalog.security.auth.attempts import Attempts, bounded
+from collectors.catalog.security.auth.attempts import Attempts, Vocabulary
+from collectors.catalog.security.auth.events import Times
 from collectors.catalog.security.auth.keys import Rows
 from collectors.catalog.security.auth.rules import BRUTE_FORCE, COMPROMISE, RULES, SPRAYING, Rule
 from collectors.catalog.security.auth.successes import RecentSuccesses
-from collectors.catalog.security.auth.windows import SlidingWindows, Times
+from collectors.catalog.security.auth.windows import SlidingWindows
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import CollectorContext, Streaming
 from collectors.model.batch import Batch
@@ -72,7 +72,7 @@ _EVICTED = MetricSpec(
 _STATE = MetricSpec("collectors.security.auth.state_size", Kind.GAUGE, Unit.BYTES, "Memory of the detection state.")
 
 
-_AUDIT_OUTCOMES = frozenset({"success", "failure", "denied"})
+_AUDIT_OUTCOMES = Vocabulary("success", "failure", "denied")
 
 _STEPS = 60
 """The failure ratio's window moves in sixtieths of itself."""
@@ -101,7 +101,7 @@ class SecurityEventConfig(CollectorConfig):
     max_principals: int = Field(default=32_768, ge=16, le=1 << 22)
     """Failing principals remembered at once."""
 
-    max_networks: int = Field(default=4_096, ge=16, le=1 << 20)
+    max_networks: int = Field(default=8_192, ge=16, le=1 << 20)
     """Networks with failures remembered at once."""
 
     @model_validator(mode="after")
@@ -173,16 +173,12 @@ class SecurityEventCollector(Streaming[SecurityEventConfig]):
     @property
     def memory_limit_bytes(self) -> int:
         """The most memory the detection state ever takes."""
-        return (
-            self._principals.bytes_per_key * self.config.max_principals
-            + self._networks.bytes_per_key * self.config.max_networks
-            + RecentSuccesses.BYTES_EACH * _SUCCESSES
-        )
+        return self._principals.limit_bytes + self._networks.limit_bytes + RecentSuccesses.BYTES_EACH * _SUCCESSES
 
     def observe(self, batch: Batch) -> Collection:
         if batch.type.name == "audit":
-            for pair in pc.value_counts(batch.table.column("outcome")).to_pylist():
-                self._audit[bounded(pair["values"], _AUDIT_OUTCOMES)] += pair["counts"]
+            counts = np.bincount(_AUDIT_OUTCOMES.codes(batch.table.column("outcome")))
+            self._audit.update({_AUDIT_OUTCOMES.labels[code]: int(counts[code]) for code in np.flatnonzero(counts)})
             return Collection()
         if batch.table.num_rows == 0:
             return Collection()

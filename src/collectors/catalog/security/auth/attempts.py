@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,34 +12,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from collectors.catalog.security.auth.events import Flags, Times
 from collectors.catalog.security.auth.keys import Keys, Rows, key64
-from collectors.catalog.security.auth.windows import Flags, Times
 from collectors.model.batch import Batch
-
-FAILED = frozenset({"failure", "locked"})
-SUCCEEDED = frozenset({"success"})
-OUTCOMES = frozenset({*FAILED, *SUCCEEDED, "challenge"})
-METHODS = frozenset({"password", "token", "sso", "mfa", "passkey"})
 
 Codes = NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """A column of few distinct words: a code for each row, and what the codes stand for."""
+class Vocabulary:
+    """Words as codes: their positions, then one for all other words and one for none, so that no sender adds any."""
 
-    codes: Codes
-    meaning: Sequence[str | None]
+    def __init__(self, *words: str) -> None:
+        self.labels = (*words, "other", "unknown")
+        self._words = pa.array(words)
 
-    @classmethod
-    def of(cls, column: pa.Array) -> _Words:
-        encoded = column.dictionary_encode(null_encoding="encode")
-        return cls(encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist())
+    def codes(self, column: pa.Array) -> Codes:
+        """Return the code of each value of a text column."""
+        found = pc.index_in(column, value_set=self._words)
+        if found.null_count == 0:
+            known: Codes = found.to_numpy()
+            return known
+        other = len(self._words)
+        absent = column.is_null().to_numpy(zero_copy_only=False)
+        return found.fill_null(other).to_numpy() + absent.astype(np.int32)
 
-    def among(self, words: frozenset[str]) -> Flags:
-        """Tell which rows have one of ``words``."""
-        flags: Flags = np.array([word in words for word in self.meaning], np.bool_)[self.codes]
-        return flags
+
+OUTCOMES = Vocabulary("success", "failure", "locked", "challenge")
+METHODS = Vocabulary("password", "token", "sso", "mfa", "passkey")
+_SUCCEEDED = np.array([label == "success" for label in OUTCOMES.labels])
+_FAILED = np.array([label in ("failure", "locked") for label in OUTCOMES.labels])
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Attempts:
     time: Times
     received: Times
     on_time: Flags
-    outcome: _Words
-    method: _Words
+    outcome: Codes
+    method: Codes
 
     @classmethod
     def of(cls, batch: Batch, window_us: int) -> Attempts:
@@ -68,29 +69,28 @@ class Attempts:
             time=time,
             received=received,
             on_time=time > received - window_us,
-            outcome=_Words.of(table.column("outcome")),
-            method=_Words.of(table.column("method")),
+            outcome=OUTCOMES.codes(table.column("outcome")),
+            method=METHODS.codes(table.column("method")),
         )
 
     def tally(self) -> Counter[tuple[str, str]]:
-        """Count the attempts by outcome and method, in vocabularies that no sender can widen."""
-        width = len(self.method.meaning)
-        pairs = np.bincount(self.outcome.codes * width + self.method.codes)
-        counts: Counter[tuple[str, str]] = Counter()
-        for pair in np.flatnonzero(pairs).tolist():
-            outcome, method = self.outcome.meaning[pair // width], self.method.meaning[pair % width]
-            counts[bounded(outcome, OUTCOMES), bounded(method, METHODS)] += int(pairs[pair])
-        return counts
+        """Count the attempts by outcome and method, in fixed vocabularies."""
+        width = len(METHODS.labels)
+        pairs = np.bincount(self.outcome * width + self.method)
+        return Counter({
+            (OUTCOMES.labels[pair // width], METHODS.labels[pair % width]): int(pairs[pair])
+            for pair in np.flatnonzero(pairs).tolist()
+        })  # fmt: skip
 
     @cached_property
     def failed(self) -> Flags:
         """Attempts on time that failed."""
-        return self.outcome.among(FAILED) & self.on_time
+        return _FAILED[self.outcome] & self.on_time
 
     @cached_property
     def succeeded(self) -> Flags:
         """Attempts on time that succeeded."""
-        return self.outcome.among(SUCCEEDED) & self.on_time
+        return _SUCCEEDED[self.outcome] & self.on_time
 
     @cached_property
     def principal(self) -> Keys:
@@ -112,13 +112,6 @@ class Attempts:
         arrived = self.received // window_us
         for pane in np.unique(arrived).tolist():
             yield pane, failed[arrived[failed] == pane], succeeded[arrived[succeeded] == pane]
-
-
-def bounded(word: str | None, vocabulary: frozenset[str]) -> str:
-    """Return a label value: the word if it is known, else ``other``, or ``unknown`` if there is none."""
-    if word is None:
-        return "unknown"
-    return word if word in vocabulary else "other"
 
 
 def _microseconds(column: pa.Array, otherwise: Times | np.int64) -> Times:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.catalog.security.auth.events import Times
 from collectors.catalog.security.auth.keys import Keys
-from collectors.catalog.security.auth.windows import Times
 
 _SMALLEST = 1024
 

@@ -16,22 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.catalog.security.auth.keys import KeyIndex, Keys, Rows
+from collectors.catalog.security.auth.events import NO_ROWS, Flags, KeyedEvents, Times
+from collectors.catalog.security.auth.keys import Keys, Rows
 
-Times = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-NEVER = -(1 << 62)
 _PANES = 3
-_SMALLEST = 16
-_MARKS = 1 << 16
-_MARKS_MASK = np.uint64(_MARKS - 1)
-_NONE = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +38,9 @@ class Onsets:
 class SlidingWindows:
     """The recent events of up to ``max_keys`` keys, and the episodes in which they reached ``threshold``.
 
-    An episode begins with an event that completes a window and ends when none did for ``quiet_us``. Every key has
-    ``rules`` kinds of episodes: 0 is the threshold's, others are the caller's. When there are too many keys, those
-    whose newest event is oldest are dropped, and counted in ``evicted`` if they still mattered.
+    ``keep`` is k above. An episode begins with an event that completes a window and ends when none did for
+    ``quiet_us``. Every key has ``rules`` kinds of episodes: 0 is the threshold's, others are the caller's.
     """
-
-    _COLUMNS: ClassVar[tuple[str, ...]] = ("_key", "_count", "_newest", "_marks", "_time", "_member")
 
     def __init__(
         self,
@@ -67,80 +57,66 @@ class SlidingWindows:
         self._threshold = threshold
         self._keep = max(keep, threshold)
         self._quiet = quiet_us
-        self._max_keys = max_keys
-        self._distinct = distinct
-        self._depth = 2 * _PANES * self._keep
-        self._rules = rules
-        self._used = 0
-        self.evicted = 0
-        self._allocate(min(_SMALLEST, max_keys))
-
-    @property
-    def bytes_per_key(self) -> int:
-        """Memory of one key, in bytes; times ``max_keys`` it is the most that the table ever has."""
-        return 8 + 4 + 8 + 8 * self._rules + (16 if self._distinct else 8) * self._depth + KeyIndex.BYTES_PER_KEY
+        self._events = KeyedEvents(depth=2 * _PANES * self._keep, max_keys=max_keys, distinct=distinct, rules=rules)
 
     @property
     def size_bytes(self) -> int:
-        """Memory of the table as it is, in bytes."""
-        return len(self._key) * self.bytes_per_key
+        """Memory as it is."""
+        return self._events.size_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most memory there ever is."""
+        return self._events.limit_bytes
+
+    @property
+    def evicted(self) -> int:
+        """Keys that were forgotten while they still mattered."""
+        return self._events.evicted
 
     def add(self, keys: Keys, times: Times, members: Keys | None, pane: int) -> Onsets:
         """Take in events, none later than the end of ``pane``, and tell which episodes of rule 0 they begin."""
+        floor = (pane - _PANES + 1) * self._window
         order = np.argsort(keys)
         keys, times = keys[order], times[order]
-        starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
-        rows = self._admit(keys[starts], np.maximum.reduceat(times, starts), pane)
-        group = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(keys)))
-        members = members[order] if members is not None else None
-        if (rows < 0).any():
-            stays = rows[group] >= 0
-            order, times, group = order[stays], times[stays], group[stays]
-            members = members[stays] if members is not None else None
-        added = np.bincount(group, minlength=len(rows))
-        total = np.where(rows >= 0, self._count[rows] + added, 0)
-        full = total >= self._threshold
-        light = ~full[group]
-        if light.any():
-            self._append(rows, group[light], times[light], members[light] if members is not None else None)
-            fits = (rows >= 0) & ~full
-            self._count[rows[fits]] = total[fits]
-        if not full.any():
-            return Onsets(_NONE, _NONE)
-        number = np.cumsum(full) - 1  # of each group among the full ones
-        heavy = ~light
-        at, hits = self._merge(
-            rows[full], number[group[heavy]], times[heavy], members[heavy] if members is not None else None, pane
+        starts = _starts(keys)
+        rows = self._events.admit(
+            keys[starts], np.maximum.reduceat(times, starts), floor_us=floor, marked_since_us=floor - self._quiet
         )
-        begins = self.note(0, rows[full][at], hits)
-        source = order[np.searchsorted(group, np.flatnonzero(full))]
+        added = np.diff(starts, append=len(keys))
+        total = np.where(rows >= 0, self._events.count[rows] + added, 0)
+        # Of a key with less than the threshold's events nothing can be decided yet.
+        light = (rows >= 0) & self._events.has_room(rows, total, below=self._threshold)
+        group = np.repeat(np.arange(len(rows)), added)
+        which = np.flatnonzero(light[group])
+        at = (total - added)[group[which]] + which - starts[group[which]]
+        self._events.append(rows[group[which]], at, times[which], _pick(members, order[which]))
+        self._events.count[rows[light]] = total[light]
+
+        heavy = (rows >= 0) & ~light
+        if not heavy.any():
+            return Onsets(NO_ROWS, NO_ROWS)
+        which = np.flatnonzero(heavy[group])
+        number = np.cumsum(heavy) - 1  # of each group among the heavy ones
+        rows, source = rows[heavy], order[starts[heavy]]
+        at, hits = self._merge(rows, number[group[which]], times[which], _pick(members, order[which]), floor)
+        begins = self.note(0, rows[at], hits)
         return Onsets(source[at[begins]], hits[begins])
 
     def find(self, keys: Keys, at_least: int) -> tuple[Rows, Rows]:
-        """Return which of ``keys`` have at least so many events kept, and their rows.
-
-        Few do, if any, so a bit table of the candidates' low bits turns nearly all others away at once.
-        """
-        candidates = self._key[: self._used][self._count[: self._used] >= at_least]
-        if candidates.size == 0:
-            return _NONE, _NONE
-        marked = np.zeros(_MARKS, np.bool_)
-        marked[candidates & _MARKS_MASK] = True
-        at = np.flatnonzero(marked[keys & _MARKS_MASK])
-        rows = self._index.find(keys[at])
-        enough = (rows >= 0) & (self._count[rows] >= at_least)
-        return at[enough], rows[enough]
+        """Return which of ``keys`` have at least so many events kept, and their rows."""
+        return self._events.find(keys, at_least)
 
     def within(self, rows: Rows, ends: Times) -> NDArray[np.intp]:
         """Count the kept events of ``rows`` in the windows that end at ``ends``; exact up to ``keep``."""
-        times, end = self._time[rows], ends[:, None]
-        held = np.arange(self._depth) < self._count[rows][:, None]
-        counts: NDArray[np.intp] = np.count_nonzero(held & (times > end - self._window) & (times <= end), axis=1)
-        return counts
+        group, times, _ = self._events.load(rows)
+        end = ends[group]
+        inside = (times > end - self._window) & (times <= end)
+        return np.bincount(group[inside], minlength=len(rows))
 
     def note(self, rule: int, rows: Rows, times: Times) -> Flags:
         """Continue episodes of ``rule`` at times sorted by row and time; tell which of them begin one."""
-        marks = self._marks[:, rule]
+        marks = self._events.marks[:, rule]
         previous = marks[rows]
         same = np.flatnonzero(rows[1:] == rows[:-1]) + 1
         previous[same] = np.maximum(previous[same], times[same - 1])
@@ -150,114 +126,51 @@ class SlidingWindows:
 
     def active(self, rule: int, now_us: int) -> int:
         """Count the keys that have an episode of ``rule`` at ``now_us``."""
-        return int(np.count_nonzero(self._marks[: self._used, rule] > now_us - self._quiet))
+        return int(np.count_nonzero(self._events.marks[: self._events.used, rule] > now_us - self._quiet))
 
     def live(self, now_us: int) -> int:
         """Count the keys with an event in the window that ends at ``now_us``."""
-        return int(np.count_nonzero(self._newest[: self._used] > now_us - self._window))
+        return int(np.count_nonzero(self._events.newest[: self._events.used] > now_us - self._window))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all there is to know as arrays."""
-        columns = {name.lstrip("_"): getattr(self, name)[: self._used] for name in self._COLUMNS}
-        return {**columns, "capacity": np.array([len(self._key), self.evicted])}
+        return self._events.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become the table that gave ``state``."""
-        capacity, self.evicted = (int(n) for n in state["capacity"])
-        self._used = len(state["key"])
-        self._allocate(capacity)
-        for name in self._COLUMNS:
-            getattr(self, name)[: self._used] = state[name.lstrip("_")]
-        self._index.insert(self._key[: self._used], np.arange(self._used))
+        """Become what gave ``state``."""
+        self._events.restore(state)
 
-    def _allocate(self, capacity: int) -> None:
-        self._key = np.zeros(capacity, np.uint64)
-        self._count = np.zeros(capacity, np.int32)
-        self._newest = np.full(capacity, NEVER, np.int64)
-        self._marks = np.full((capacity, self._rules), NEVER, np.int64)
-        self._time = np.zeros((capacity, self._depth), np.int64)
-        self._member = np.zeros((capacity, self._depth if self._distinct else 0), np.uint64)
-        self._index = KeyIndex(capacity)
-
-    def _admit(self, keys: Keys, newest: Times, pane: int) -> Rows:
-        """Return the rows of distinct keys, new ones if need be; -1 for those there is no room for."""
-        rows = self._index.find(keys)
-        absent = np.flatnonzero(rows < 0)
-        if absent.size and self._used + absent.size > len(self._key):
-            self._make_room(absent.size, pane)
-            rows = self._index.find(keys)
-            absent = np.flatnonzero(rows < 0)
-            room = len(self._key) - self._used
-            if absent.size > room:
-                self.evicted += absent.size - room
-                absent = absent[np.argsort(newest[absent])[absent.size - room :]]
-        fresh = np.arange(self._used, self._used + absent.size)
-        rows[absent] = fresh
-        self._key[fresh] = keys[absent]
-        self._index.insert(keys[absent], fresh)
-        self._used += absent.size
-        known = rows >= 0
-        self._newest[rows[known]] = np.maximum(self._newest[rows[known]], newest[known])
-        return rows
-
-    def _make_room(self, needed: int, pane: int) -> None:
-        """Forget keys that no longer matter; then grow; then drop the oldest."""
-        floor = (pane - _PANES + 1) * self._window
-        ongoing = self._marks[: self._used].max(axis=1) > floor - self._quiet
-        stays = np.flatnonzero(ongoing | (self._newest[: self._used] >= floor))
-        capacity = len(self._key)
-        while 4 * (stays.size + needed) > 3 * capacity and capacity < self._max_keys:
-            capacity = min(2 * capacity, self._max_keys)
-        # Dropping an eighth at once keeps the cost of making room small for each key that comes.
-        room = max(needed, capacity // 8)
-        if stays.size + room > capacity:
-            target = max(0, capacity - room)
-            self.evicted += stays.size - target
-            stays = np.sort(stays[np.argsort(self._newest[stays])[stays.size - target :]])
-        former = {name: getattr(self, name)[stays] for name in self._COLUMNS}
-        self._allocate(capacity)
-        self._used = stays.size
-        for name, column in former.items():
-            getattr(self, name)[: self._used] = column
-        self._index.insert(self._key[: self._used], np.arange(self._used))
-
-    def _append(self, rows: Rows, group: Rows, times: Times, members: Keys | None) -> None:
-        """Add events, sorted by group, to keys that stay below the threshold: nothing can be decided yet."""
-        row = rows[group]
-        at = self._count[row] + _rank(group)
-        self._time[row, at] = times
-        if members is not None:
-            self._member[row, at] = members
-
-    def _merge(self, rows: Rows, group: Rows, times: Times, members: Keys | None, pane: int) -> tuple[Rows, Times]:
+    def _merge(self, rows: Rows, group: Rows, times: Times, members: Keys | None, floor: int) -> tuple[Rows, Times]:
         """Merge events into ``rows``, ``group`` telling which, and return where and when windows were full."""
-        held = np.arange(self._depth) < self._count[rows][:, None]
-        group = np.concatenate((np.nonzero(held)[0], group))
-        times = np.concatenate((self._time[rows][held], times))
-        if members is not None:
-            members = np.concatenate((self._member[rows][held], members))
-        recent = times >= (pane - _PANES + 1) * self._window
-        order = np.flatnonzero(recent)[np.lexsort((times[recent], group[recent]))]
-        group, times = group[order], times[order]
-        members = members[order] if members is not None else None
-        kept = _extremes(group, times // self._window, times, members, self._keep)
-        group, times = group[kept], times[kept]
-        members = members[kept] if members is not None else None
-
-        rank = _rank(group)
-        self._time[rows[group], rank] = times
-        if members is not None:
-            self._member[rows[group], rank] = members
-        self._count[rows] = np.bincount(group, minlength=len(rows))
+        held_group, held_times, held_members = self._events.load(rows)
+        group, times = np.concatenate((held_group, group)), np.concatenate((held_times, times))
+        if members is not None and held_members is not None:
+            members = np.concatenate((held_members, members))
+        recent = np.flatnonzero(times >= floor)
+        order = recent[np.lexsort((times[recent], group[recent]))]
+        group, times, members = group[order], times[order], _pick(members, order)
+        kept = np.flatnonzero(_extremes(group, times // self._window, times, members, self._keep))
+        group, times, members = group[kept], times[kept], _pick(members, kept)
+        self._events.store(rows, group, _rank(group), times, members)
         full = _occupancy(group, times, members, self._window) >= self._threshold
         return group[full], times[full]
 
 
+def _pick(members: Keys | None, at: Rows) -> Keys | None:
+    return None if members is None else members[at]
+
+
+def _starts(values: NDArray[Any]) -> Rows:
+    """Return where each run of equal values begins."""
+    if len(values) == 0:
+        return NO_ROWS
+    return np.concatenate(([0], np.flatnonzero(values[1:] != values[:-1]) + 1))
+
+
 def _rank(group: NDArray[Any]) -> Rows:
     """Number the elements of each run of equal values from 0."""
-    index = np.arange(len(group))
-    begins = np.concatenate(([True], group[1:] != group[:-1])) if len(group) else np.empty(0, np.bool_)
-    return index - np.maximum.accumulate(np.where(begins, index, 0))
+    starts = _starts(group)
+    return np.arange(len(group)) - np.repeat(starts, np.diff(starts, append=len(group)))
 
 
 def _extremes(group: Rows, pane: Times, times: Times, members: Keys | None, keep: int) -> Flags:

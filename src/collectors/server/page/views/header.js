@@ -11,7 +11,12 @@ import { toggleTheme } from "../theme.js";
 export function header(app) {
   const home = h(
     "a",
-    { class: "brand", href: "#", onclick: (/** @type {Event} */ event) => open(event, null) },
+    {
+      class: "brand",
+      href: "#",
+      "aria-label": "collectors, all tenants",
+      onclick: (/** @type {Event} */ event) => open(event, null),
+    },
     logo(),
     h("span", {}, "collectors"),
   );

@@ -2,7 +2,7 @@
 
 import { Chart, MAX_LINES } from "../charts.js";
 import { clip, h, setAttr, setText } from "../dom.js";
-import { dateTime, NONE, quantity } from "../format.js";
+import { dateTime, quantity } from "../format.js";
 import { columns, SeriesSet } from "../series.js";
 import { Scope } from "../store.js";
 import { empty } from "./parts.js";

@@ -29,7 +29,7 @@ export function panelNodes(source, legend, { onEnlarge, onUnpin }) {
       h(
         "div",
         { class: "panel-title" },
-        h("h3", { id, title: clip(source.name, 800) }, data(source.name)),
+        h("h2", { id, title: clip(source.name, 800) }, data(source.name)),
         h("p", { title: clip(source.description, 800) }, `${unit} · ${clip(source.description)}`),
       ),
       h("div", { class: "panel-latest" }, latest, caption),

@@ -1,0 +1,1 @@
+"""Pure numeric code: arrays in, values out."""
