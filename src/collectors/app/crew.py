@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import structlog
+
 from collectors.app.tail import Observation
 from collectors.clock import Clock
 from collectors.config.collector import CollectorConfig
@@ -14,6 +16,8 @@ from collectors.contract.registry import collector_class
 from collectors.drivers.control_store import Tenant
 from collectors.model.status import CollectorStatus, TenantInfo
 from collectors.runtime.runner import Emit, Runner
+
+log = structlog.get_logger()
 
 BUSINESS = ("tenant_business_metrics", "user_engagement")
 REAL_TIME = ("security_events",)
@@ -102,7 +106,12 @@ class Crew:
         info = TenantInfo(tenant, config.time_zone, config.currency)
         context = CollectorContext(tenant=info, clock=self._clock, lake=self._lake(tenant))
         for name, settings in collectors_for(tenant, config).items():
-            collector = collector_class(name)(settings, context)
+            try:
+                collector = collector_class(name)(settings, context)
+            except Exception:
+                # A plug-in that can't be loaded is missing by itself; the tenant's others run.
+                log.exception("collector.not_loaded", collector=name, tenant=tenant)
+                continue
             state = self._states.pop((tenant, collector.instance_name), None)
             if state is not None and isinstance(collector, Streaming):
                 collector.restore(state)

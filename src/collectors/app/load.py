@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from collectors.lake.maintenance import Maintenance
 
 log = structlog.get_logger()
 
+LOADER_NICENESS = 10
 _MAX_LOAD_BYTES = 48 * 2**20
 _MAX_LOAD_RECORDS = 4096
 
@@ -68,6 +70,8 @@ class LoadLoop:
         return self._thread.is_alive()
 
     def _run(self) -> None:
+        # Linux gives each thread a niceness of its own: loading yields to the tail, which has 100 ms to keep.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADER_NICENESS)
         next_rollup = next_care = self._clock.monotonic()
         while True:
             stopping = self._stopping.is_set()

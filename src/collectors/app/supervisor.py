@@ -98,6 +98,7 @@ class Supervisor:
     def __init__(self, config: ServerConfig, listener: socket.socket, clock: SystemClock) -> None:
         text = config.model_dump_json()
         run = [sys.executable, "-m", "collectors.cli.process"]
+        self._listener = listener
         descriptor = listener.fileno()
         self._clock = clock
         self._children: Sequence[_Child] = (

@@ -64,11 +64,10 @@ class Tail:
         clock: SystemClock,
         *,
         after: int,
-        types: frozenset[str],
         observers: Observers,
         report: Callable[[Progress], None],
     ) -> None:
-        self._reader = LogReader(folder, after=after, bodies=types)
+        self._reader = LogReader(folder, after=after)
         self._clock = clock
         self._observers = observers
         self._report = report
@@ -103,7 +102,8 @@ class Tail:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            records = self._reader.read(max_records=256, max_bytes=8 * 2**20)
+            wanted = frozenset(type_name for _, type_name in self._observers())
+            records = self._reader.read(max_records=256, max_bytes=8 * 2**20, bodies=wanted)
             if not records:
                 self._clock.block(POLL_SECONDS)
                 continue

@@ -78,6 +78,7 @@ class Worker:
                 memory_bytes=config.lake.query_memory_bytes,
                 threads=config.lake.query_threads,
                 timeout_seconds=config.lake.query_timeout_seconds,
+                concurrency=1,
             )
         )
         self._lake = Lake(self._folder.lake, self._folder.ledger, self._zone)
@@ -98,7 +99,6 @@ class Worker:
             self._folder.log,
             clock,
             after=self._saved_position,
-            types=frozenset({"auth", "audit"}),
             observers=lambda: self.crew.observers,
             report=self._report,
         )
@@ -303,7 +303,7 @@ class Worker:
 
 async def work(config: ServerConfig) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    os.nice(10)  # the gateway's answers come first
+    os.nice(5)  # the gateway's answers come first
     worker = Worker(config, SystemClock())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -156,8 +156,9 @@ class _Client(ABC):
 class EventClient(_Client):
     """Send events from any number of threads; a background thread delivers them.
 
-    Use it as a context manager, or call ``close``; what was forgotten is flushed when the interpreter exits. A forked
-    child begins with an empty client of its own.
+    Use it as a context manager, or call ``close``; what was forgotten is flushed when the interpreter exits, but not
+    when a process is killed or ends by ``os._exit``, as workers of ``multiprocessing`` do. A forked child begins with
+    an empty client of its own.
     """
 
     def send(self, event_type: str, /, **fields: Any) -> None:
@@ -232,9 +233,13 @@ class EventClient(_Client):
             with self._lock:
                 if self._engine is None:
                     engine = self._new_engine()
-                    self._thread = LoopThread("collectors-client")
-                    self._thread.run(_started(engine))
-                    self._engine = engine
+                    thread = LoopThread("collectors-client")
+                    try:
+                        thread.run(_started(engine))
+                    except BaseException:
+                        thread.stop()
+                        raise
+                    self._engine, self._thread = engine, thread
         return self._engine
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
@@ -254,12 +259,18 @@ class AsyncEventClient(_Client):
     """
 
     async def send(self, event_type: str, /, **fields: Any) -> None:
-        """Send one event; see ``EventClient.send``. It waits only if buffers are full and ``when_full="block"``."""
+        """Send one event; see ``EventClient.send``.
+
+        It gives way to other tasks if memory is more than half full, and waits if it is full and
+        ``when_full="block"``.
+        """
         outbox = self._outbox
         stream = outbox.streams.get(event_type) or outbox.stream(event_type)
         size = stream.schema.check(fields)
         while not outbox.add(stream, fields, size):
             await self._start().until(self._room(size))
+        if outbox.is_crowded:
+            await self._clock.sleep(0)
 
     async def send_many(self, event_type: str, events: Iterable[Mapping[str, Any]], /) -> None:
         """Send events, each a mapping of fields as in ``send``: all of them, or none and raise."""
@@ -315,7 +326,7 @@ class AsyncEventClient(_Client):
         if self._engine.loop.is_running():  # in a daemon thread
             asyncio.run_coroutine_threadsafe(self.close(seconds), self._engine.loop).result(seconds + _PUT_AWAY_SECONDS)
         else:
-            self._engine.abandon()
+            self._finish(self._engine.abandon())
 
 
 async def _started(engine: Engine) -> None:

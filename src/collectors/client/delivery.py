@@ -39,6 +39,7 @@ from collectors.errors import (
 
 REASONS = 10
 AFTER_BUG_SECONDS = 1.0
+CLOSED_EARLY = "the client was closed before the server took these events"
 
 _log = logging.getLogger("collectors.client")
 _T = TypeVar("_T")
@@ -57,13 +58,14 @@ class Target:
 
     def connect(self) -> httpx.AsyncClient:
         """Return a connection pool of one request at a time."""
+        scheme = httpx.URL(self.url).scheme
         return httpx.AsyncClient(
             base_url=f"{self.url.rstrip('/')}/v1/tenants/{quote(self.tenant, safe='')}/events/",
             headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/vnd.apache.arrow.stream"},
             timeout=self.timeout,
             limits=httpx.Limits(max_connections=1, keepalive_expiry=4.0),  # servers often hang up after five seconds
             transport=self.transport() if self.transport else None,
-            verify=self.url.startswith("https:"),  # reading the certificate store takes a tenth of a second
+            verify=scheme != "http",  # reading the certificate store takes a tenth of a second
         )
 
 
@@ -83,6 +85,7 @@ class Engine:
         self._on_error = on_error
         self._backoff = Backoff()
         self._away: RetryableError | None = None  # why the server took nothing the last time
+        self._warned = ""
         self._reasons: deque[str] = deque(maxlen=REASONS)
         self._working: set[asyncio.Future[Any]] = set()
         self._stopped = False
@@ -100,7 +103,7 @@ class Engine:
         self._progress = asyncio.Event()
         self._http = self._target.connect()
         if self._spool is not None:
-            self._outbox.recover(self._spool.recover())
+            self._outbox.recover(self._spool.recovered)
         self._tasks = [
             self._loop.create_task(self._forever(self._pack_next), name="collectors-client-pack"),
             self._loop.create_task(self._forever(self._deliver_next), name="collectors-client-deliver"),
@@ -160,7 +163,7 @@ class Engine:
             kept = self._keep(parcel)
             if kept.path is None:
                 self._outbox.fail(place)
-                self._tell(parcel, parcel.body or b"", self._away or LifecycleError("the client was closed too early"))
+                self._tell(parcel, parcel.body or b"", self._away or LifecycleError(CLOSED_EARLY))
             else:
                 self._outbox.replace(place, [kept])
                 place += 1
@@ -188,7 +191,7 @@ class Engine:
             await self._pause(due)
             return
         parcels = await self._offload(partial(chunk.pack, self._target.source))
-        if self._away is not None or self._outbox.bytes > self._outbox.max_bytes // 2:
+        if self._away is not None or self._outbox.is_crowded:
             parcels = [await self._offload(partial(self._keep, parcel)) for parcel in parcels]
         self._outbox.packed(parcels)
         self._queued.set()
@@ -204,7 +207,7 @@ class Engine:
             await self._deliver(parcel)
         except RetryableError as error:
             if self._away is None:
-                _log.warning("events have to wait: %s", error)
+                self._warn(f"events have to wait: {error}")
             self._away = error
             await self._spill()
             self._progressed()
@@ -212,7 +215,7 @@ class Engine:
         else:
             if self._away is not None:
                 _log.info("events are delivered again")
-            self._away = None
+            self._away, self._warned = None, ""
             self._backoff.succeeded()
             self._progressed()
 
@@ -283,7 +286,7 @@ class Engine:
         try:
             return self._spool.put(parcel)
         except RetryableError as error:
-            _log.warning("%s", error)
+            self._warn(str(error))
             return parcel
 
     def _tell(self, parcel: Parcel, body: bytes, error: CollectorsError, path: Path | None = None) -> None:
@@ -294,6 +297,12 @@ class Engine:
             self._on_error(FailedBatch(parcel.event_type, parcel.rows, parcel.key, error, body, path))
         except Exception:  # noqa: BLE001  it is the application's; deliveries go on
             _log.exception("on_error failed")
+
+    def _warn(self, text: str) -> None:
+        """Log ``text``, but not again and again in the same trouble."""
+        if text != self._warned:
+            _log.warning("%s", text)
+            self._warned = text
 
     def _report(self, *, complete: bool) -> Delivery:
         return Delivery(complete, self._outbox.stats(), tuple(self._reasons))

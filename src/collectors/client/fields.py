@@ -176,9 +176,7 @@ def _text(value: Any) -> str:
 
 
 def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"must be true or false (bool), not {_named(value)}")
-    return value
+    raise TypeError(f"must be true or false (bool), not {_named(value)}")
 
 
 def _integer(value: Any, bits: int) -> int:

@@ -177,6 +177,11 @@ class Outbox:
         """Bytes of memory that the events take, about."""
         return self._bytes
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether memory is more than half full."""
+        return self._bytes > self.max_bytes // 2
+
     def recover(self, parcels: list[Parcel]) -> None:
         """Put what an earlier client left on disk first in line."""
         rows = sum(parcel.rows for parcel in parcels)

@@ -47,7 +47,8 @@ class _Lane:
 class Spool:
     """The lanes that this client owns; together they hold at most ``max_bytes``.
 
-    ``rejected`` has the same bound for itself. Methods may be called from several threads.
+    ``rejected`` has the same bound for itself. ``recovered`` is what earlier clients left behind, oldest first.
+    Methods may be called from several threads.
     """
 
     def __init__(self, root: Path, tenant: str, max_bytes: int, clock: Clock) -> None:
@@ -61,6 +62,7 @@ class Spool:
                 folder.mkdir(mode=0o700, exist_ok=True)  # events are nobody else's business
             self._rejected_bytes = sum(f.stat().st_size for f in (self._folder / REJECTED).iterdir())
             self._lanes = self._adopt()
+            self.recovered = self._find()
             self._own = self._new_lane(clock.now_us())
             self._lanes.append(self._own)
         except OSError as error:
@@ -69,20 +71,6 @@ class Spool:
                 where=str(root),
                 fix="name a folder on a local disk that this process may write to",
             ) from error
-
-    def recover(self) -> list[Parcel]:
-        """Return what earlier clients left behind, oldest first."""
-        found: list[Parcel] = []
-        for lane in self._lanes:
-            for path in sorted(lane.folder.iterdir()):
-                if path.suffix == ".tmp":
-                    path.unlink()
-                elif match := _NAME.fullmatch(path.name):
-                    ticket, part, event_type, rows, key = match.groups()
-                    size = path.stat().st_size
-                    found.append(Parcel(int(ticket), part, event_type, int(rows), key, size, path=path))
-        self._bytes += sum(parcel.size for parcel in found)
-        return found
 
     def put(self, parcel: Parcel, beside: Parcel | None = None) -> Parcel:
         """Write a parcel of memory to disk and return it as one of disk; in the lane of ``beside`` if that is given.
@@ -135,6 +123,20 @@ class Spool:
     def _adopt(self) -> list[_Lane]:
         folders = sorted(f for f in self._folder.iterdir() if f.is_dir() and f.name != REJECTED)
         return [lane for folder in folders if (lane := _claim(folder)) is not None]
+
+    def _find(self) -> list[Parcel]:
+        """Return the batches in the adopted lanes, and remove what a dying client had not finished."""
+        found: list[Parcel] = []
+        for lane in self._lanes:
+            for path in sorted(lane.folder.iterdir()):
+                if path.suffix == ".tmp":
+                    path.unlink()
+                elif match := _NAME.fullmatch(path.name):
+                    ticket, part, event_type, rows, key = match.groups()
+                    size = path.stat().st_size
+                    found.append(Parcel(int(ticket), part, event_type, int(rows), key, size, path=path))
+        self._bytes += sum(parcel.size for parcel in found)
+        return found
 
     def _new_lane(self, now_us: int) -> _Lane:
         while True:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from collectors.config.server import ServerConfig
-from collectors.config.settings import Setting, child, children, describe_value, setting_at
+from collectors.config.settings import Setting, describe_value
 from collectors.config.tenant import TenantConfig
 from collectors.config.toml_lines import KeyPath, key_lines
 from collectors.errors import ConfigError
@@ -49,7 +49,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{': '.join(filter(None, (place, self.key, self.message)))}. Fix: {self.fix}."
+        end = "" if self.fix.endswith("?") else "."
+        return f"{': '.join(filter(None, (place, self.key, self.message)))}. Fix: {self.fix}{end}"
 
 
 class InvalidConfig(ConfigError):
@@ -158,7 +159,7 @@ def environment_layer(model: type[BaseModel], env: Mapping[str, str]) -> Layer:
     values: dict[str, Any] = {}
     names: dict[KeyPath, str] = {}
     problems: list[Problem] = []
-    known = {PREFIX + "__".join(path).upper(): path for path, _ in _leaves(model)}
+    known = {PREFIX + "__".join(path).upper(): path for path, _ in Setting.of(model).leaves()}
     for name in sorted(env):
         path = known.get(name)
         if path is not None:
@@ -170,7 +171,7 @@ def environment_layer(model: type[BaseModel], env: Mapping[str, str]) -> Layer:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
             if close or "__" in name:
                 fix = f"did you mean {close[0]}?" if close else "unset it; collectors check --sample lists the settings"
-                problems.append(Problem(ENVIRONMENT, 0, name, "there is no such setting", fix.rstrip("?")))
+                problems.append(Problem(ENVIRONMENT, 0, name, "there is no such setting", fix))
     return Layer(ENVIRONMENT, values, names=names, typed=False, problems=tuple(problems))
 
 
@@ -184,18 +185,6 @@ def override_layer(overrides: Mapping[str, object], *, option: str = "--{}") -> 
             _put(values, path, str(value) if isinstance(value, Path) else value)
             names[path] = option.format(key)
     return Layer(COMMAND_LINE, values, names=names, typed=False)
-
-
-def _leaves(model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], Setting]]:
-    """Yield the settings that are not tables of settings."""
-    pending: list[tuple[tuple[str, ...], Setting]] = [((), Setting.of(model))]
-    while pending:
-        path, setting = pending.pop()
-        for name, inner in children(setting).items():
-            if children(inner):
-                pending.append(((*path, name), inner))
-            else:
-                yield (*path, name), inner
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: object) -> None:
@@ -233,12 +222,13 @@ def _validate(model: type[M], layer: Layer) -> M:
 
 
 def _problems(error: ValidationError, model: type[BaseModel], layer: Layer) -> Iterator[Problem]:
+    root = Setting.of(model)
     found: dict[KeyPath, Problem] = {}
     for one in error.errors(include_url=False, include_context=False):
         path = one["loc"]
-        setting = setting_at(model, path)
+        setting = root.at(path)
         if one["type"] == "extra_forbidden":
-            problem = layer.problem(path, "there is no such setting", _instead(model, path))
+            problem = layer.problem(path, "there is no such setting", _instead(root, path))
         elif one["type"] == "value_error":
             fix = "change it" if path else "change one of the settings it names"
             problem = layer.problem(path, one["msg"].removeprefix("Value error, "), fix)
@@ -251,29 +241,15 @@ def _problems(error: ValidationError, model: type[BaseModel], layer: Layer) -> I
     yield from sorted(found.values(), key=lambda p: p.line)
 
 
-def _instead(model: type[BaseModel], path: KeyPath) -> str:
+def _instead(root: Setting, path: KeyPath) -> str:
     """Say what to write instead of a setting that does not exist."""
     wrong = str(path[-1])
-    table = setting_at(model, path[:-1])
-    names = list(children(table)) if table is not None else []
+    table = root.at(path[:-1])
+    names = list(table.table) if table is not None else []
     close = difflib.get_close_matches(wrong, names, n=1)
     if close:
-        return f"did you mean {close[0]}"
-    elsewhere = [".".join(leaf) for leaf, _ in _leaves(model) if leaf[-1] == wrong]
+        return f"did you mean {close[0]}?"
+    elsewhere = [".".join(leaf) for leaf, _ in root.leaves() if leaf[-1] == wrong]
     if elsewhere:
-        return f"did you mean {elsewhere[0]}"
+        return f"did you mean {elsewhere[0]}?"
     return f"remove it; there are: {', '.join(names)}"
-
-
-__all__ = [
-    "InvalidConfig",
-    "Layer",
-    "Problem",
-    "child",
-    "environment_layer",
-    "load",
-    "load_server_config",
-    "load_tenant_config",
-    "override_layer",
-    "toml_layer",
-]

@@ -186,15 +186,11 @@ class LogWriter:
 
 
 class LogReader:
-    """Read records in order from a position on, also while another process writes.
+    """Read records in order from a position on, also while another process writes."""
 
-    ``bodies`` names the event types whose bodies are wanted; those of others are left in the file.
-    """
-
-    def __init__(self, folder: Path, *, after: int = 0, bodies: frozenset[str] | None = None) -> None:
+    def __init__(self, folder: Path, *, after: int = 0) -> None:
         self._folder = folder
         self._after = after
-        self._bodies = json.dumps(sorted(bodies)) if bodies is not None else None
         self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -203,14 +199,20 @@ class LogReader:
         """Position of the last record that was read."""
         return self._after
 
-    def read(self, *, max_records: int = 1024, max_bytes: int = 64 * 2**20) -> list[Record]:
-        """Return the next records, none if there are none yet; at least one record, at most ``max_bytes``."""
+    def read(
+        self, *, max_records: int = 1024, max_bytes: int = 64 * 2**20, bodies: frozenset[str] | None = None
+    ) -> list[Record]:
+        """Return the next records, none if there are none yet; it ends with the one that reaches ``max_bytes``.
+
+        ``bodies`` names the event types whose bodies are wanted; those of others are left in the file.
+        """
+        wanted = json.dumps(sorted(bodies)) if bodies is not None else None
         while True:
             connection = self._segment()
             if connection is None:
                 return []
             newer = self._newer()
-            records = self._fetch(connection, max_records, max_bytes)
+            records = self._fetch(connection, max_records, max_bytes, wanted)
             if records or newer is None:
                 return records
             self._open(newer)
@@ -242,12 +244,14 @@ class LogReader:
         mine = _first_position(self._path)
         return next((p for p in segment_paths(self._folder) if _first_position(p) > mine), None)
 
-    def _fetch(self, connection: sqlite3.Connection, max_records: int, max_bytes: int) -> list[Record]:
+    def _fetch(
+        self, connection: sqlite3.Connection, max_records: int, max_bytes: int, bodies: str | None
+    ) -> list[Record]:
         records: list[Record] = []
         size = 0
         cursor = connection.execute(
             f"SELECT {_READ_COLUMNS} FROM record WHERE position > ? ORDER BY position LIMIT ?",  # noqa: S608 - constants
-            (self._bodies, self._bodies, self._after, max_records),
+            (bodies, bodies, self._after, max_records),
         )
         for row in cursor:
             record = Record(*row)

@@ -65,13 +65,13 @@ def _unzstd(body: bytes, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     source = pa.BufferReader(body)
+    stream = pa.CompressedInputStream(source, "zstd")
     try:
-        with pa.CompressedInputStream(source, "zstd") as stream:
-            while part := stream.read(min(_PIECE_OUT, max_bytes + 1 - size)):
-                parts.append(part)
-                size += len(part)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
+        while part := stream.read(min(_PIECE_OUT, max_bytes + 1 - size)):
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                raise _too_large(max_bytes)
     except OSError:
         place = f"byte {source.tell()} or before"
         raise MalformedBody("the zstd stream is broken or cut short", position=place) from None

@@ -40,8 +40,8 @@ class Limits:
     max_unknown_values: int = 2_000_000
     """Rows times unknown columns of an Arrow body, since these are handled value by value."""
     max_depth: int = 32
-    """Nesting of ``properties``; the object itself is 1."""
-    max_decoded_bytes: int = 256 * 1024 * 1024
+    """Nesting of ``properties`` and other JSON that is kept as text; the object itself is 1. At most 200."""
+    max_decoded_bytes: int = 128 * 1024 * 1024
     """Memory an Arrow body may take once its buffers are decompressed and its dictionaries spelled out."""
 
 

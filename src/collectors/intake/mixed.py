@@ -69,14 +69,15 @@ class RowSorter:
         """Refuse the row, of whatever type it is."""
         self._bad.append(BadRow(number, fault.code, fault.message, _spelled(sent)))
 
-    def decode(self) -> tuple[dict[str, Decoded], list[BadRow]]:
-        """Return the decoded rows by type, and those of no type."""
-        by_type = {}
+    def decode(self, others: Parts | None = None) -> DecodedMany:
+        """Decode the rows taken so far, and put them together with ``others`` of the same body."""
+        parts: Parts = defaultdict(list) if others is None else others
         for name, group in self._groups.items():
-            by_type[name] = decode_rows(
-                self._types[name], group.rows, self._limits, raw=group.raw, numbers=group.numbers
-            )
-        return by_type, self._bad
+            decoded = decode_rows(self._types[name], group.rows, self._limits, raw=group.raw, numbers=group.numbers)
+            parts[name].append(decoded)
+        by_type = {name: concatenate(decoded) for name, decoded in parts.items()}
+        bad = sorted(self._bad, key=lambda row: row.row)
+        return DecodedMany(by_type, tuple(bad), sum(d.rows_offered for d in by_type.values()) + len(bad))
 
 
 def _spelled(sent: bytes | Row) -> bytes:
@@ -103,18 +104,9 @@ def decode_mixed(
     sorter = RowSorter(limits, types)
     for row, place in zip(rows, places, strict=True):
         sorter.add(row.pop(TYPE_MEMBER, None), row, numbers[place], texts[place])
-    by_type, homeless = sorter.decode()
-    for name, decoded in by_type.items():
-        parts[name].append(decoded)
-    bad = [BadRow(numbers[b.row], b.code, b.message, b.raw) for b in bad]
-    return gather(parts, bad + homeless)
-
-
-def gather(parts: Mapping[str, list[Decoded]], bad: list[BadRow]) -> DecodedMany:
-    """Put the parts of one body together."""
-    by_type = {name: concatenate(decoded) for name, decoded in parts.items()}
-    bad.sort(key=lambda b: b.row)
-    return DecodedMany(by_type, tuple(bad), sum(d.rows_offered for d in by_type.values()) + len(bad))
+    for unread in bad:
+        sorter.reject(numbers[unread.row], Fault(unread.code, unread.message), unread.raw)
+    return sorter.decode(parts)
 
 
 def _decode_groups(lines: Lines, types: Mapping[str, EventType], parts: Parts) -> list[int]:

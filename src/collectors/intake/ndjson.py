@@ -62,7 +62,11 @@ def decode_json(body: bytes, event_type: EventType, limits: Limits = DEFAULT_LIM
     Raises MalformedBody if the body is something else, TooLarge if the list is longer than ``limits.max_rows`` or nests
     too deep to be handled. A bad element costs only itself.
     """
-    elements = parse_json(body, limits)
+    value = parse_json(body)
+    elements = [value] if type(value) is dict else value
+    if type(elements) is not list:
+        raise MalformedBody("the body is neither a JSON object nor a list of objects")
+    check_count(len(elements), limits)
     places = [i for i, element in enumerate(elements) if type(element) is dict]
     if len(places) == len(elements):
         return decode_rows(event_type, elements, limits)
@@ -80,22 +84,13 @@ def join_bodies(bodies: Sequence[bytes]) -> tuple[bytes, list[int]]:
     return b"\n".join(trimmed), firsts
 
 
-def parse_json(body: bytes, limits: Limits) -> list[Any]:
-    """Parse a body that is a JSON object or a list; return the list, or a list of the one object.
-
-    Raises as ``decode_json`` does.
-    """
+def parse_json(body: bytes) -> Any:
+    """Parse a body that is JSON as a whole; raises MalformedBody if it is not."""
     try:
-        value = loads(body.removeprefix(_BOM))
+        return loads(body.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise MalformedBody("the body is not JSON in UTF-8; send an object or a list", position=place) from None
-    if type(value) is dict:
-        return [value]
-    if type(value) is not list:
-        raise MalformedBody("the body is neither a JSON object nor a list of objects")
-    check_count(len(value), limits)
-    return value
+        raise MalformedBody("the body is not JSON in UTF-8", position=place) from None
 
 
 def split_lines(body: bytes, limits: Limits) -> list[bytes]:

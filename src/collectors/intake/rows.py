@@ -17,7 +17,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -125,7 +125,7 @@ def decode_rows(
         if field.name == PROPERTIES:
             continue
         if field.name in odd:
-            columns[field.name], failed = _column(field, [row.get(field.name) for row in rows])
+            columns[field.name], failed = _column(field, [row.get(field.name) for row in rows], limits.max_depth)
         elif pa.types.is_timestamp(field.type):
             columns[field.name], failed = times_from_text(columns[field.name])
         else:
@@ -186,7 +186,12 @@ def _odd_members(rows: Sequence[Row], exact: Mapping[str, type]) -> set[str]:
 
 def type_fault(field: Field) -> Fault:
     """Return the fault of a row whose value of ``field`` has the wrong type."""
-    wanted = "a JSON object" if field.name == PROPERTIES else _described(field.type)
+    if field.name == PROPERTIES:
+        wanted = "a JSON object"
+    elif field.name in JSON_TEXT_FIELDS:
+        wanted = "text, or a JSON object that does not nest too deep"
+    else:
+        wanted = _described(field.type)
     return Fault(wrong_type(field.name), f"{field.name} must be {wanted}")
 
 
@@ -242,7 +247,7 @@ def _nests_deeper(value: Row, levels: int) -> bool:
     return True
 
 
-def _column(field: Field, values: list[Any]) -> tuple[pa.Array, list[int]]:
+def _column(field: Field, values: list[Any], max_depth: int) -> tuple[pa.Array, list[int]]:
     """Return the column, and the places of the values that do not fit, which are null in it."""
     kind = _json_type(field)
     given = set(map(type, values)) - {type(None)}
@@ -256,7 +261,7 @@ def _column(field: Field, values: list[Any]) -> tuple[pa.Array, list[int]]:
                 return times_from_numbers(pa.array(values, pa.int64())), []
     except (pa.ArrowInvalid, OverflowError):
         pass  # an integer that does not fit
-    check = _json_text if field.name in JSON_TEXT_FIELDS else _check(kind)
+    check = partial(_json_text, max_depth=max_depth) if field.name in JSON_TEXT_FIELDS else _check(kind)
     failed = []
     for i, value in enumerate(values):
         if value is not None:
@@ -318,8 +323,12 @@ def _time(value: Any) -> int:
     return micros
 
 
-def _json_text(value: Any) -> str:
-    return value if type(value) is str else dumps(_of(dict, value)).decode()
+def _json_text(value: Any, max_depth: int) -> str:
+    if type(value) is str:
+        return value
+    if _nests_deeper(_of(dict, value), max_depth):
+        raise _Mismatch
+    return dumps(value).decode()
 
 
 def _described(kind: pa.DataType) -> str:

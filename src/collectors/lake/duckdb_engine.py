@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from collectors.model.rollups import ROLLUPS
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
+QUERY_NICENESS = 19
 _POLL_S = 0.01  # an interrupt that comes between two steps of a query is lost, so it is repeated
 
 
@@ -63,7 +65,9 @@ class DuckDBEngine:
             if self._closed:
                 raise LifecycleError("the query engine is closed")
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="lake-query")
+                self._pool = ThreadPoolExecutor(
+                    self._limits.concurrency, thread_name_prefix="lake-query", initializer=_yield_to_others
+                )
             job = _Job()
             loop = asyncio.get_running_loop()
             work = loop.run_in_executor(self._pool, self._execute, job, expression, tenant_id, files)
@@ -138,6 +142,11 @@ class DuckDBEngine:
             database, self._database = self._database, None
         if database is not None:
             database.close()
+
+
+def _yield_to_others() -> None:
+    """Let this thread run when others leave time: on Linux niceness is a thread's own."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), QUERY_NICENESS)
 
 
 class _Job:

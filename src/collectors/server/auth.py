@@ -33,8 +33,8 @@ class Authenticator:
     """Find the key behind a request. Thread-safe; a remembered key costs a hash and a dictionary look-up.
 
     ``authenticate`` and ``require`` read the database when they meet something new (0.1 to 0.3 ms); ``identify`` and
-    ``permit`` do the same without ever blocking an event loop. Guesses are held back: of keys that were never good, at most
-    ``guesses_per_second`` are looked up, so a flood of them neither loads the database nor crowds out known keys.
+    ``permit`` do the same without ever blocking an event loop. Guesses are held back: of keys that were never good, at
+    most ``guesses_per_second`` are looked up, so a flood of them neither loads the database nor crowds out known keys.
     """
 
     def __init__(

@@ -10,10 +10,8 @@ from collectors.model.event_type import EventType, Field
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_TIME = {
-    "anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}],
-    "description": "RFC 3339, or time since 1970 in seconds, milliseconds, microseconds or nanoseconds.",
-}
+_OBJECTS = frozenset({"properties", "attributes"})
+"""Text fields that hold a JSON object, and may be sent as one or as its text."""
 
 
 def json_schema(event_type: EventType) -> dict[str, Any]:
@@ -53,21 +51,24 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _of_type(field: Field) -> dict[str, Any]:
     kind = field.type
-    if field.name == "properties":
-        return {"type": "object"}
-    if pa.types.is_timestamp(kind):
-        return {"anyOf": list(_TIME["anyOf"])}
-    if pa.types.is_fixed_size_binary(kind):
-        return {"type": "string"}
-    if pa.types.is_string(kind):
-        return {"type": "string", "maxLength": field.max_bytes}
-    if pa.types.is_boolean(kind):
-        return {"type": "boolean"}
-    if pa.types.is_integer(kind):
-        return {"type": "integer", "minimum": -(2 ** (kind.bit_width - 1)), "maximum": 2 ** (kind.bit_width - 1) - 1}
-    if pa.types.is_list(kind):
+    schema: dict[str, Any] = {"type": "number"}
+    if field.name in _OBJECTS:
+        schema = {"anyOf": [{"type": "object"}, {"type": "string", "maxLength": field.max_bytes}]}
+    elif pa.types.is_timestamp(kind):
+        # RFC 3339, or time since 1970 in a unit that follows from the magnitude.
+        schema = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+    elif pa.types.is_fixed_size_binary(kind):
+        schema = {"type": "string"}
+    elif pa.types.is_string(kind):
+        schema = {"type": "string", "maxLength": field.max_bytes}
+    elif pa.types.is_boolean(kind):
+        schema = {"type": "boolean"}
+    elif pa.types.is_integer(kind):
+        largest = 2 ** (kind.bit_width - 1) - 1
+        schema = {"type": "integer", "minimum": -largest - 1, "maximum": largest}
+    elif pa.types.is_list(kind):
         items = {"type": "string"} if pa.types.is_string(kind.value_type) else {"type": "number"}
-        return {"type": "array", "items": items, "maxItems": field.max_bytes}
-    if pa.types.is_map(kind):
-        return {"type": "object", "additionalProperties": {"type": "number"}, "maxProperties": field.max_bytes}
-    return {"type": "number"}
+        schema = {"type": "array", "items": items, "maxItems": field.max_bytes}
+    elif pa.types.is_map(kind):
+        schema = {"type": "object", "additionalProperties": {"type": "number"}, "maxProperties": field.max_bytes}
+    return schema

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,14 @@ from collectors.errors import (
     Overloaded,
     StorageUnavailable,
     TooLarge,
-    UnknownName,
 )
 from collectors.intake.body import decompress
-from collectors.intake.cloudevents import decode_binary, decode_structured
-from collectors.intake.decoded import DecodedMany, Limits
+from collectors.intake.cloudevents import decode_cloudevents
+from collectors.intake.decoded import Limits
 from collectors.intake.mixed import decode_mixed
 from collectors.intake.pipeline import IntakePipeline
 from collectors.intake.prepare import Lane, Receipt, Submission
-from collectors.intake.segment import ROUTES as SEGMENT_ROUTES
-from collectors.intake.segment import decode_segment
-from collectors.model.event_type import EventType
+from collectors.intake.segment import BATCH, CALLS, decode_segment
 from collectors.model.event_types import event_type
 from collectors.server.auth import Authenticator
 from collectors.server.receipts import parts, receipt_dict
@@ -45,8 +42,7 @@ App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 
 _ARROW = frozenset({"application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"})
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
-_CLOUDEVENT = "application/cloudevents+json"
-_CLOUDEVENTS = "application/cloudevents-batch+json"
+_SEGMENT_PATHS = frozenset(f"/v1/{call}" for call in (*CALLS, BATCH))
 _THREAD_FROM_BYTES = 16_384
 _DISK_CHECK_SECONDS = 1.0
 
@@ -78,7 +74,7 @@ class IngestApp:
                     answer = await self._events(scope, receive, parts[3], parts[5] if len(parts) == 6 else "")
                     await _respond(send, 202, answer)
                     return
-            elif path in SEGMENT_ROUTES:
+            elif path in _SEGMENT_PATHS:
                 await self._segment(scope, receive, path)
                 await _respond(send, 200, {"success": True})
                 return
@@ -107,8 +103,9 @@ class IngestApp:
         body = await self._body(headers, receive)
         received = self._clock.now_us()
         idempotency = _idempotency(headers, tenant)
-        if media.startswith("application/cloudevents") or b"ce-specversion" in headers:
-            many = await _off_loop(len(body), self._cloudevents, media, scope["headers"], body, known)
+        if b"ce-specversion" in headers or media.startswith("application/cloudevents"):
+            texts = {k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()}
+            many = await _off_loop(len(body), decode_cloudevents, texts, body, self._limits)
             return await self.submit(parts(tenant, many, received, idempotency))
         if known is not None:
             lane = _lane(media)
@@ -118,13 +115,6 @@ class IngestApp:
         many = await _off_loop(len(body), decode_mixed, body, self._limits)
         return await self.submit(parts(tenant, many, received, idempotency))
 
-    def _cloudevents(
-        self, media: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, known: EventType | None
-    ) -> DecodedMany:
-        if media in (_CLOUDEVENT, _CLOUDEVENTS):
-            return decode_structured(body, batched=media == _CLOUDEVENTS, limits=self._limits)
-        return decode_binary(headers, body, limits=self._limits)
-
     async def _segment(self, scope: Scope_, receive: Receive, path: str) -> None:
         headers = dict(scope["headers"])
         key = self._authenticator.authenticate(scope["headers"])
@@ -133,7 +123,7 @@ class IngestApp:
         self._authenticator.require(key, Scope.WRITE, key.tenant)
         body = await self._body(headers, receive)
         received = self._clock.now_us()
-        many = await _off_loop(len(body), decode_segment, path, body, received, self._limits)
+        many = await _off_loop(len(body), decode_segment, path, body, received)
         await self.submit(parts(key.tenant, many, received, b""))
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:

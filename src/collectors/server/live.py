@@ -307,4 +307,3 @@ class LiveHub:
             for subscribers in self._subscribers.values():
                 for subscription in subscribers:
                     subscription.beat()
-

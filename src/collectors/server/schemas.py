@@ -79,7 +79,15 @@ _TYPE_NAMES: dict[str, Any] = {"type": "string", "enum": list(EVENT_TYPES)}
 _ZONE: dict[str, Any] = {"type": "string", "enum": sorted(available_timezones())}
 TypeName = Annotated[str, AfterValidator(_known_type), WithJsonSchema(_TYPE_NAMES)]
 Days = Annotated[int, Field(ge=1, le=36_600)]
-Policies = Annotated[Mapping[str, Mapping[str, Policy]], WithJsonSchema(_policies_schema())]
+Policies = Annotated[
+    Mapping[
+        TypeName,
+        Mapping[
+            Annotated[str, Field(max_length=64)], Literal["drop", "pseudonymise", "encrypt", "truncate", "keep"]
+        ],
+    ],
+    WithJsonSchema(_policies_schema()),
+]
 RetentionDays = Annotated[
     Mapping[TypeName, Days],
     WithJsonSchema(
@@ -114,9 +122,7 @@ class TenantSettings(TenantConfig):
     time_zone: Zone = "UTC"
     """IANA time zone that defines the tenant's days."""
 
-    policies: Mapping[str, Mapping[str, Literal["drop", "pseudonymise", "encrypt", "truncate", "keep"]]] = Field(
-        default_factory=dict, json_schema_extra=_policies_schema()
-    )
+    policies: Policies = Field(default_factory=dict)
     """Event type, then field, to policy: what happens to a personal field before anything is written."""
 
     dropped_types: DroppedTypes = ()

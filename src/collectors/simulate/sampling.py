@@ -74,7 +74,9 @@ class SlotTable:
             raise ValueError(f"a slot table has at most {SLOT_BITS} bits")
         share = np.asarray(weights, dtype=np.float64)
         size = 1 << bits
-        counts = 1 + apportion(share, size - len(share))
+        wanted = share / share.sum() * size
+        # One slot for each, and the rest to those who want more; a trace of weight keeps an even table defined.
+        counts = 1 + apportion(np.maximum(wanted - 1, 1e-9), size - len(share))
         values = np.arange(len(share)) if items is None else np.asarray(items)
         self.bits = bits
         self.probability: Floats = counts / size
@@ -129,9 +131,12 @@ def hex_text(keys: Words, prefix: str = "") -> pa.StringArray:
 
 def unique_names(rng: np.random.Generator, n: int, prefix: str, length: int = 8) -> pa.StringArray:
     """Draw ``n`` different names: ``prefix`` and ``length`` (at most 12) signs of a 32-sign alphabet."""
-    keys = rng.integers(0, 1 << 5 * length, n)
-    while len(np.unique(keys)) < n:
-        keys = rng.integers(0, 1 << 5 * length, n)
+    if n > 1 << 5 * length:
+        raise ValueError(f"there are not {n} names of {length} signs")
+    keys = np.empty(0, dtype=np.int64)
+    while len(keys) < n:
+        drawn = np.concatenate([keys, rng.integers(0, 1 << 5 * length, n)])
+        keys = drawn[np.sort(np.unique(drawn, return_index=True)[1])][:n]
     head = np.broadcast_to(np.frombuffer(prefix.encode("ascii"), dtype=np.uint8), (n, len(prefix)))
     return fixed_text(np.hstack([head, _ALPHABET.take(keys[:, None] >> 5 * np.arange(length) & 31)]))
 

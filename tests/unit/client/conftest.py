@@ -39,8 +39,7 @@ def connect(server):
 
     yield make
     for client in clients:
-        if isinstance(client, EventClient):
-            client.close(0.0)
+        client._at_exit(0.0)
 
 
 @pytest.fixture

@@ -202,6 +202,9 @@ class ManualClock:
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await SYSTEM_CLOCK.sleep(0)
+            return
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         with self._changed:

@@ -87,7 +87,9 @@ def test_each_status_has_its_error(status, error):
 
 
 def test_the_servers_own_words_are_passed_on_up_to_a_length():
-    assert str(error_of(httpx.Response(400, json={"error": {"message": "no such column"}}))).endswith(": no such column")
+    assert str(error_of(httpx.Response(400, json={"error": {"message": "no such column"}}))).endswith(
+        ": no such column"
+    )
     assert len(str(error_of(httpx.Response(400, json={"error": {"message": "x" * 5000}})))) < 400
     for answer in ("[]", "{}", '{"error": null}', "\xff", "nonsense"):
         assert str(error_of(httpx.Response(400, text=answer))) == "the server could not read the batch"
@@ -100,7 +102,9 @@ def test_retry_after_may_be_seconds_or_a_date():
     assert retry_after(format_datetime(datetime.fromtimestamp(NOW_US / 1e6 + 30, UTC), usegmt=True)) == 30.0
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "nan", "1e3", "٣", format_datetime(datetime(2000, 1, 1, tzinfo=UTC))])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-5", "nan", "1e3", "٣", format_datetime(datetime(2000, 1, 1, tzinfo=UTC))]
+)
 def test_a_useless_retry_after_counts_as_none(text):
     response = httpx.Response(429, headers=[(b"Retry-After", text.encode())])
     assert error_of(response).retry_after == 0.0

@@ -59,8 +59,16 @@ class Shade(enum.StrEnum):
         ("ms_played", 2**31, "playback.ms_played must be a whole number of 32 bits"),
         ("ms_played", -(2**31) - 1, "playback.ms_played must be a whole number of 32 bits"),
         ("skipped", 1, "playback.skipped must be true or false (bool), not int"),
-        ("event_time", "2026-01-01", "playback.event_time must be an aware datetime or microseconds since 1970 (int), not str"),
-        ("event_time", 1.5, "playback.event_time must be an aware datetime or microseconds since 1970 (int), not float"),
+        (
+            "event_time",
+            "2026-01-01",
+            "playback.event_time must be an aware datetime or microseconds since 1970 (int), not str",
+        ),
+        (
+            "event_time",
+            1.5,
+            "playback.event_time must be an aware datetime or microseconds since 1970 (int), not float",
+        ),
         ("event_time", 2**63, "playback.event_time must be a whole number of 64 bits"),
         ("event_id", 7, "playback.event_id must be a UUID, its 16 bytes or text (str), not int"),
         ("event_id", b"short", "playback.event_id must be a UUID, its 16 bytes or text (str), not bytes"),
@@ -75,7 +83,9 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(field, value, expected):
 
 def test_refusals_of_lists_and_maps_name_the_element():
     assert refusal("recommendation", slate_id="s", items="abc") == "recommendation.items must be a list, not str"
-    assert "each element of which must be text (str), not int" in refusal("recommendation", slate_id="s", items=["a", 1])
+    assert "each element of which must be text (str), not int" in refusal(
+        "recommendation", slate_id="s", items=["a", 1]
+    )
     bad = {"model": "m", "prediction_id": "p"}
     assert refusal("prediction", **bad, features=[1]) == "prediction.features must be a mapping (dict), not list"
     assert "each key or value of which must be a number (float), not str" in refusal(
@@ -194,8 +204,8 @@ def test_numbers_of_other_libraries_and_subclasses_become_plain():
     fields = play(ms_played=np.int32(7), context=Shade.DARK)
     assert (fields["ms_played"], type(fields["ms_played"])) == (7, int)
     assert (fields["context"], type(fields["context"])) == ("dark", str)
-    for value in (1, np.float32(1), np.int8(1)):
-        value = checked("label", prediction_id="p", value=value)["value"]
+    for number in (1, np.float32(1), np.int8(1)):
+        value = checked("label", prediction_id="p", value=number)["value"]
         assert (value, type(value)) == (1.0, float)
 
 

@@ -86,8 +86,8 @@ def test_a_reader_follows_a_writer_into_new_segments(tmp_path: Path) -> None:
 def test_a_reader_leaves_bodies_it_does_not_want_in_the_file(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
     writer.append([record(b"a", type_="playback"), record(b"b", type_="auth")])
-    reader = LogReader(tmp_path, bodies=frozenset({"auth"}))
-    assert [r.body for r in reader.read()] == [None, b"b"]
+    reader = LogReader(tmp_path)
+    assert [r.body for r in reader.read(bodies=frozenset({"auth"}))] == [None, b"b"]
     reader.close()
     writer.close()
 

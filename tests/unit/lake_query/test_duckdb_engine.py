@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ibis import _
-from support.lake_files import instant, rows, write_lake
+from tests.support.lake_files import instant, rows, write_lake
 
 from collectors.clock import SYSTEM_CLOCK
 from collectors.contract.tables import events, rollup

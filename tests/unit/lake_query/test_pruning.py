@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ibis import _
-from support.lake_files import instant
+from tests.support.lake_files import instant
 
 from collectors.contract.tables import events, rollup
 from collectors.lake.engine import ALWAYS, Days, LakeFile, Snapshot, settled

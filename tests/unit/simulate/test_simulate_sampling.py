@@ -97,6 +97,8 @@ def test_names_are_unique_and_of_one_width():
     assert len(set(names)) == 900
     assert {len(name) for name in names} == {4}
     assert all(name.startswith("u-") for name in names)
+    with pytest.raises(ValueError, match="there are not"):
+        unique_names(generator(1), 33, "u-", 1)
 
 
 def test_hex_text_writes_the_bytes_of_a_key():

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from simulate_support import small_world
 
 from collectors.errors import ConfigError, UnknownName
 from collectors.simulate.scenario import Attack, AttackKind, BetaGeometric, Experiment
 from collectors.simulate.vocabulary import CLIENTS, DEMO_TENANTS, PLANS, SLATE_SIZE, USER_AGENTS
 from collectors.simulate.world import DEFAULT_START_US, MOST, World
-
-from conftest import small_world
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from pydantic import Field, model_validator
 
 from collectors.catalog.security.auth import snapshot
 from collectors.catalog.security.auth.attempts import Attempts, Vocabulary
-from collectors.catalog.security.auth.events import Times
-from collectors.catalog.security.auth.keys import Rows
+from collectors.catalog.security.auth.events import Rows, Times
 from collectors.catalog.security.auth.rules import BRUTE_FORCE, COMPROMISE, RULES, SPRAYING, Rule
 from collectors.catalog.security.auth.successes import RecentSuccesses
 from collectors.catalog.security.auth.windows import SlidingWindows
@@ -318,9 +317,14 @@ class SecurityEventCollector(Streaming[SecurityEventConfig]):
 
     def _count_steps(self, attempts: Attempts) -> None:
         """Add the finished attempts to the failure ratio's steps of time."""
+        first, last = int(attempts.time.min()) // self._step_us, int(attempts.time.max()) // self._step_us
         for column, flags in enumerate((attempts.failed, attempts.succeeded)):
-            steps = attempts.time[flags] // self._step_us
-            for step, n in zip(*(a.tolist() for a in _counts(steps)), strict=True):
+            if first == last:  # as in most batches
+                counted = {first: int(np.count_nonzero(flags))}
+            else:
+                steps, counts = np.unique(attempts.time[flags] // self._step_us, return_counts=True)
+                counted = dict(zip(steps.tolist(), counts.tolist(), strict=True))
+            for step, n in counted.items():
                 self._steps.setdefault(step, [0, 0])[column] += n
         if len(self._steps) > 4 * _STEPS:
             newest = sorted(self._steps)[-2 * _STEPS :]
@@ -336,16 +340,3 @@ class SecurityEventCollector(Streaming[SecurityEventConfig]):
     def _settings(self) -> dict[str, Any]:
         shared = CollectorConfig.model_fields.keys()
         return {key: value for key, value in self.config.model_dump().items() if key not in shared}
-
-
-def _counts(steps: Times) -> tuple[Times, Times]:
-    """Count equal numbers: they are usually few and close together, and then need no sorting."""
-    if steps.size == 0:
-        return steps, steps
-    first = int(steps.min())
-    if int(steps.max()) - first > 8 * _STEPS:
-        values, counts = np.unique(steps, return_counts=True)
-        return values, counts
-    counts = np.bincount(steps - first)
-    values = np.flatnonzero(counts)
-    return values + first, counts[values]

@@ -126,11 +126,12 @@ export class Chart {
     const axis = { stroke: text, font, ticks: { show: false }, grid: { stroke: grid, width: 1 } };
     const steps = unit === "By" ? BYTE_STEPS : unit === "s" && !rate ? TIME_STEPS : undefined;
     const flow = rate || unit.endsWith("/s");
+    const area = colour("series-fill");
     const alone = this.slots.length === 1;
     return {
       width,
       height,
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -166,7 +167,8 @@ export class Chart {
           stroke: colour(`series-${slot + 1}`),
           width: 1.5,
           dash: DASHES[slot],
-          fill: alone ? colour("series-fill") : undefined,
+          // An area must stand on zero, or its height would mean nothing.
+          fill: (/** @type {any} */ u) => (alone && u.scales.y.min === 0 ? area : null),
           points: { size: 4 },
         })),
       ],

@@ -5,8 +5,8 @@ import { MAX_PINS } from "./route.js";
 /** The platform's own tenant: the machines, and the collectors' own path. */
 export const OPERATOR_TENANT = "platform";
 
-/** A tenant's counter of offered events by type; if it is listed, the event rate has a history. */
-export const EVENTS_METRIC = "collectors.intake.offered";
+/** A tenant's accepted events per second; if the server lists it, the chart of the event rate has a history. */
+export const RATE_METRIC = "collectors.intake.rate";
 
 const DEFAULT_COUNT = 9;
 
@@ -17,9 +17,9 @@ const OPERATOR = [
   "system.network.io",
   "system.disk.io",
   "system.filesystem.utilization",
-  "system.linux.pressure.",
-  "system.cpu.load_average.",
-  "process.",
+  "collectors.system.load_average",
+  "collectors.system.pressure.utilization",
+  "collectors.container.memory.utilization",
   "collectors.intake.",
   "collectors.lake.",
   "collectors.",
@@ -50,7 +50,7 @@ const BUSINESS = [
 export function defaultPins(tenant, metrics) {
   const wanted = tenant === OPERATOR_TENANT ? OPERATOR : BUSINESS;
   // The event rate has its place above the others.
-  const left = metrics.filter(({ name, series }) => series > 0 && name !== EVENTS_METRIC).map(({ name }) => name);
+  const left = metrics.filter(({ name, series }) => series > 0 && name !== RATE_METRIC).map(({ name }) => name);
   const groups = wanted.map((want) =>
     left.filter((name) => (want.endsWith(".") ? name.startsWith(want) : name === want)),
   );

@@ -201,17 +201,29 @@ export function dateTime(us) {
 }
 
 /**
- * A metric's unit in words, for the picker: `bytes`, `ratio`, `users`.
+ * A metric's unit in words: `bytes`, `ratio`, `users`, `events per second`.
  *
  * @param {string} unit
  * @returns {string}
  */
 export function unitName(unit) {
-  const names = { 1: "ratio", By: "bytes", s: "seconds", h: "hours", Hz: "hertz", Cel: "°C", "%": "percent" };
   if (unit.endsWith("/s")) return `${unitName(unit.slice(0, -2))} per second`;
-  const name = names[/** @type {keyof typeof names} */ (unit)];
-  return name ?? unit.replace(/^\{(.*)\}$/, "$1").replaceAll("_", " ");
+  const known = UNIT_NAMES.get(unit);
+  if (known) return known;
+  const thing = /^\{(.*)\}$/.exec(unit)?.[1].replaceAll("_", " ");
+  return thing ? `${thing}${thing.endsWith("s") ? "es" : "s"}` : unit;
 }
+
+const UNIT_NAMES = new Map([
+  ["1", "ratio"],
+  ["By", "bytes"],
+  ["s", "seconds"],
+  ["h", "hours"],
+  ["Hz", "hertz"],
+  ["Cel", "°C"],
+  ["%", "percent"],
+  ["{count}", "count"],
+]);
 
 /**
  * @param {unknown} value

@@ -33,24 +33,30 @@ export function seriesKey(labels) {
 }
 
 /**
- * One series of a metric as a ring of buckets: a point that falls into the newest bucket is averaged into it, so
- * memory and drawing cost depend on the range's length and not on how often samples come.
+ * One series of a metric as a ring of buckets: a gauge's points that fall into one bucket are averaged, of a counter's
+ * the last one stays, so memory and drawing cost depend on the range's length and not on how often samples come.
  */
 export class Series {
   /**
    * @param {Record<string, string>} labels
    * @param {number} stepSeconds  Width of a bucket.
+   * @param {boolean} rate  Whether it is a counter, to be shown as its increase per second.
    */
-  constructor(labels, stepSeconds) {
+  constructor(labels, stepSeconds, rate) {
     this.labels = labels;
     this.key = seriesKey(labels);
     this.step = stepSeconds;
+    this.rate = rate;
+    /** Why the newest sample has no value, if it said so. */
+    this.reason = "";
     this.times = new Float64Array(CAPACITY);
     this.values = new Float64Array(CAPACITY);
     this.start = 0;
     this.length = 0;
     this.bucket = NaN;
     this.weight = 0;
+    /** @type {number|null} See `gap`. */
+    this.knownGap = null;
   }
 
   /**
@@ -65,7 +71,7 @@ export class Series {
     if (this.length && time <= this.times[last]) return;
     const bucket = Math.floor(time / this.step);
     if (bucket === this.bucket && this.weight > 0 && !Number.isNaN(number)) {
-      this.weight += 1;
+      this.weight = this.rate ? 1 : this.weight + 1;
       this.times[last] += (time - this.times[last]) / this.weight;
       this.values[last] += (number - this.values[last]) / this.weight;
       return;
@@ -78,6 +84,7 @@ export class Series {
     this.times[next] = time;
     this.values[next] = number;
     this.length += 1;
+    this.knownGap = null;
     this.bucket = bucket;
     this.weight = Number.isNaN(number) ? 0 : 1;
   }
@@ -86,22 +93,21 @@ export class Series {
    * The points as two arrays; a counter's as the rate per second between neighbours. Null is a gap: a value that is
    * undefined, a counter that began anew, or samples that stopped coming.
    *
-   * @param {boolean} rate
    * @returns {{times: number[], values: (number|null)[]}}
    */
-  points(rate) {
+  points() {
+    const { rate, gap } = this;
     /** @type {number[]} */
     const times = [];
     /** @type {(number|null)[]} */
     const values = [];
-    const longest = this.#longestGap();
     let before = NaN;
     let beforeTime = NaN;
     for (let i = 0; i < this.length; i++) {
       const at = this.#index(i);
       const time = this.times[at];
       const value = this.values[at];
-      if (time - beforeTime > longest) {
+      if (time - beforeTime > gap) {
         times.push((time + beforeTime) / 2);
         values.push(null);
         before = NaN;
@@ -121,10 +127,11 @@ export class Series {
   }
 
   /**
-   * @param {boolean} rate
+   * @param {number} [now]  The newest time of any series, in seconds: a series whose samples stopped has no last value.
    * @returns {number|null}  The newest value; null if it is undefined or there is none.
    */
-  last(rate) {
+  last(now = 0) {
+    const { rate } = this;
     const at = this.#index(this.length - 1);
     let value = this.length ? this.values[at] : NaN;
     if (rate) {
@@ -132,7 +139,7 @@ export class Series {
       const increase = this.length > 1 ? value - this.values[before] : NaN;
       value = increase >= 0 ? increase / (this.times[at] - this.times[before]) : NaN;
     }
-    return Number.isNaN(value) ? null : value;
+    return Number.isNaN(value) || now - this.times[at] > this.gap ? null : value;
   }
 
   /** @returns {boolean} Whether the newest sample has no value. */
@@ -140,13 +147,20 @@ export class Series {
     return this.length > 0 && Number.isNaN(this.values[this.#index(this.length - 1)]);
   }
 
+  /** @returns {number} Time of the newest point, in seconds; 0 if there is none. */
+  get newest() {
+    return this.length ? this.times[this.#index(this.length - 1)] : 0;
+  }
+
   /** @returns {number} Time between two points, in seconds, beyond which samples have stopped coming. */
-  #longestGap() {
+  get gap() {
+    if (this.knownGap !== null) return this.knownGap;
     if (this.length < 3) return Infinity;
     const gaps = [];
     for (let i = 1; i < this.length; i++) gaps.push(this.times[this.#index(i)] - this.times[this.#index(i - 1)]);
     gaps.sort((a, b) => a - b);
-    return Math.max(3.5 * gaps[gaps.length >> 1], 2.5 * this.step);
+    this.knownGap = Math.max(3.5 * gaps[gaps.length >> 1], 2.5 * this.step);
+    return this.knownGap;
   }
 
   /** @param {number} i */
@@ -194,7 +208,10 @@ export class SeriesSet {
    * @param {import("./types.js").Sample} sample
    */
   add(sample) {
-    this.#get(sample.labels)?.add(sample.time / 1e6, sample.value);
+    const series = this.#get(sample.labels);
+    if (!series) return;
+    series.add(sample.time / 1e6, sample.value);
+    series.reason = sample.value === null ? (sample.reason ?? "") : "";
   }
 
   /**
@@ -203,7 +220,8 @@ export class SeriesSet {
    * @returns {Series[]}
    */
   ranked() {
-    const ranked = [...this.series.values()].map((one) => ({ one, last: one.last(this.rate) ?? -Infinity }));
+    const { newest } = this;
+    const ranked = [...this.series.values()].map((one) => ({ one, last: one.last(newest) ?? -Infinity }));
     ranked.sort((a, b) => b.last - a.last || (a.one.key < b.one.key ? -1 : 1));
     return ranked.map(({ one }) => one);
   }
@@ -217,13 +235,20 @@ export class SeriesSet {
         if (this.unkept === 0 && this.unkeptKeys.size < 10_000) this.unkeptKeys.add(key);
         return null;
       }
-      series = new Series(labels ?? {}, this.step);
+      series = new Series(labels ?? {}, this.step, this.rate);
       this.series.set(key, series);
     }
     return series;
   }
 
-  /** @returns {number} */
+  /** @returns {number} Time of the newest point of any series, in seconds. */
+  get newest() {
+    let newest = 0;
+    for (const one of this.series.values()) newest = Math.max(newest, one.newest);
+    return newest;
+  }
+
+  /** @returns {number} Series that exist but are not kept. */
   get hidden() {
     return this.unkept || this.unkeptKeys.size;
   }
@@ -240,11 +265,10 @@ function lastNumber(points) {
  * undefined there, and its line goes through; null interrupts it.
  *
  * @param {Series[]} series
- * @param {boolean} rate
  * @returns {[number[], ...(number|null|undefined)[][]]}
  */
-export function columns(series, rate) {
-  const tracks = series.map((one) => one.points(rate));
+export function columns(series) {
+  const tracks = series.map((one) => one.points());
   const times = Float64Array.from(new Set(tracks.flatMap((track) => track.times))).sort();
   const place = new Map();
   times.forEach((time, index) => place.set(time, index));

@@ -112,6 +112,8 @@ export class EventStream {
     this.onOpen = onOpen;
     this.lastId = "";
     this.opened = 0;
+    /** The first delay; the server may ask for another. */
+    this.firstDelayMs = FIRST_DELAY_MS;
     /** @type {AbortController|null} Ends the whole stream. */
     this.controller = null;
     /** @type {(() => void)|null} Cuts the present wait short. */
@@ -157,7 +159,7 @@ export class EventStream {
       }
       if (signal.aborted) return;
       attempt += 1;
-      const waitMs = Math.max(delay ?? 0, backoffMs(attempt, Math.random()));
+      const waitMs = Math.max(delay ?? 0, backoffMs(attempt, Math.random(), this.firstDelayMs));
       this.onState({ phase: "waiting", retryAtMs: performance.now() + waitMs, error });
       await this.#wait(waitMs, signal);
     }
@@ -188,7 +190,9 @@ export class EventStream {
         clearTimeout(watchdog);
         watchdog = setTimeout(expire, SILENCE_MS);
         onProgress();
-        for (const event of parser.push(value)) {
+        const events = parser.push(value);
+        this.firstDelayMs = parser.retryMs ?? this.firstDelayMs;
+        for (const event of events) {
           if (event.id) this.lastId = event.id;
           this.onEvent(event);
         }

@@ -18,16 +18,16 @@
  *
  * @typedef {object} TenantSummary
  * @property {string} id
- * @property {number} events_per_second
+ * @property {number|null} events_per_second  Null if the worker is not there to tell.
  * @property {LedgerCounts} ledger
- * @property {number|null} freshness_seconds
+ * @property {number|null} freshness_seconds  Age of the oldest event that is not in the lake yet.
  * @property {{running: number, failing: number}} collectors
  * @property {{firing: number}} alerts
  *
  * @typedef {object} Overview
  * @property {number} time
  * @property {TenantSummary[]} tenants
- * @property {{gateway: {up: boolean, uptime_seconds: number}, worker: {up: boolean, behind_records: number}}} server
+ * @property {{gateway: {up: boolean, uptime_seconds: number}, worker: {up: boolean, behind_records: number|null}}} server
  *
  * @typedef {object} Tenant
  * @property {string} id

@@ -1,21 +1,25 @@
-"""What routes are given: the gateway's state, and the key of whoever asks, already checked for the route's scope."""
+"""What routes are given: the gateway's state, and the certainty that whoever asks may."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import Depends, Path
-from starlette.requests import Request
+from fastapi import APIRouter, Depends, Path
+from fastapi.params import Depends as Dependency
+from starlette.requests import HTTPConnection, Request
 
 from collectors.config.tenant import TENANT_ID
 from collectors.drivers.control_store import ApiKey, Scope
 from collectors.server.health import Readiness
 from collectors.server.middleware import KEY
+from collectors.server.routes.strict import StrictRoute
 from collectors.server.schemas import ErrorAnswer
 from collectors.server.state import GatewayState
+
+TENANT = "/v1/tenants/{tenant}"
 
 
 @dataclass(frozen=True)
@@ -30,51 +34,49 @@ class Context:
     """Held while a tenant is written, so that two requests can't both create it or undo each other's change."""
 
 
-def _context(request: Request) -> Context:
-    context: Context = request.app.state.context
+def _context(connection: HTTPConnection) -> Context:
+    context: Context = connection.app.state.context
     return context
 
 
 Given = Annotated[Context, Depends(_context)]
 
 
-def _of_tenant(scope: Scope) -> Callable[[Request, Context], Awaitable[ApiKey]]:
+def _allow(scope: Scope) -> Callable[[Request, Context], Awaitable[ApiKey]]:
     async def check(request: Request, context: Given) -> ApiKey:
         key: ApiKey = request.scope[KEY]
-        await context.gateway.authenticator.permit(key, scope, request.path_params["tenant"])
+        tenant = request.path_params.get("tenant", key.tenant)
+        await context.gateway.authenticator.permit(key, scope, tenant)
         return key
 
     return check
 
 
-async def _of_anything(request: Request, context: Given) -> ApiKey:
-    key: ApiKey = request.scope[KEY]
-    await context.gateway.authenticator.permit(key, Scope.READ, key.tenant)
-    return key
+async def _allow_operator(request: Request, context: Given) -> None:
+    await context.gateway.authenticator.permit(request.scope[KEY], Scope.ADMIN, None)
 
 
-async def _of_server(request: Request, context: Given) -> ApiKey:
-    key: ApiKey = request.scope[KEY]
-    await context.gateway.authenticator.permit(key, Scope.ADMIN, None)
-    return key
+READERS = Depends(_allow(Scope.READ))
+"""Only keys that may read the tenant in the path; without one there, whatever they may see."""
 
+ADMINS = Depends(_allow(Scope.ADMIN))
+"""Only keys that may administer the tenant in the path."""
 
-TenantReader = Annotated[ApiKey, Depends(_of_tenant(Scope.READ))]
-"""A key that may read the tenant in the path."""
+OPERATORS = Depends(_allow_operator)
+"""Only keys that may administer the whole server."""
 
-TenantAdmin = Annotated[ApiKey, Depends(_of_tenant(Scope.ADMIN))]
-"""A key that may administer the tenant in the path."""
-
-Reader = Annotated[ApiKey, Depends(_of_anything)]
-"""A key that may read whatever it may see; the route shows no more than that."""
-
-Operator = Annotated[ApiKey, Depends(_of_server)]
-"""A key that may administer the whole server."""
+Reader = Annotated[ApiKey, READERS]
+"""The key of a reader, where it decides what to show."""
 
 TenantId = Annotated[str, Path(pattern=TENANT_ID, description="Id of the tenant.", examples=["acme"])]
 
 
-def errors(*statuses: int) -> Mapping[int | str, dict[str, Any]]:
+def resource(tag: str, *allowed: Dependency, prefix: str = "") -> APIRouter:
+    """Return the router of a resource, whose routes are only for those ``allowed``."""
+    return APIRouter(prefix=prefix, tags=[tag], dependencies=allowed, route_class=StrictRoute)
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the error answers of a route for OpenAPI: the given ones, and those that any route may give."""
     described = {
         400: "The request is malformed; the message says where.",

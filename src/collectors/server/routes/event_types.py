@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from collectors.model.event_types import EVENT_TYPES, event_type
 from collectors.server.answers import Answer
 from collectors.server.event_schema import json_schema
-from collectors.server.routes.context import errors
+from collectors.server.routes.context import errors, resource
 from collectors.server.schemas import EventTypeAnswer, EventTypeSummary
 
-router = APIRouter(prefix="/v1/event-types", tags=["event types"])
+router = resource("event types", prefix="/v1/event-types")
 
 TypeName = Annotated[str, Path(max_length=64, description="Name of the event type.", examples=["playback"])]
 

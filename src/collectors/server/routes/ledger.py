@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from collectors.drivers.ledger_store import DeadLetter
 from collectors.errors import CollectorsError
@@ -15,12 +15,12 @@ from collectors.monitoring.frames import ledger_dict
 from collectors.privacy.aead import associated_data, open_sealed
 from collectors.privacy.keystore import FileKeyStore
 from collectors.server.answers import Answer
-from collectors.server.routes.context import Given, TenantAdmin, TenantId, TenantReader, errors
+from collectors.server.routes.context import ADMINS, READERS, TENANT, Given, TenantId, errors, resource
 from collectors.server.routes.samples import Limit
 from collectors.server.schemas import DeadLetterAnswer, Ledger, ReceiptAnswer
 from collectors.server.state import ReplayEdit
 
-router = APIRouter(prefix="/v1/tenants/{tenant}", tags=["ledger"])
+router = resource("ledger", READERS, prefix=TENANT)
 
 _LAST_POSITION = 2**63 - 1
 _PAGE_LETTERS = 8
@@ -31,16 +31,14 @@ Position = Annotated[int, Path(ge=1, le=_LAST_POSITION, description="Position of
 
 
 @router.get("/ledger", response_model=Ledger, responses=errors(404))
-def get_ledger(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
+def get_ledger(context: Given, tenant: TenantId) -> Answer:
     """Return exact counts of the tenant's events by type, and their sum."""
     counts = context.gateway.ledger.counts(tenant)
     return Answer(ledger_dict({type_: c for (_, type_), c in counts.items()}))
 
 
 @router.get("/dead-letters", response_model=list[DeadLetterAnswer], responses=errors(404))
-def list_dead_letters(
-    context: Given, key: TenantReader, tenant: TenantId, after: After = 0, limit: Limit = 50
-) -> Answer:
+def list_dead_letters(context: Given, tenant: TenantId, after: After = 0, limit: Limit = 50) -> Answer:
     """List rejected events by position. A page may be shorter than ``limit``; the list ends with an empty one."""
     gateway = context.gateway
     found: list[dict[str, Any]] = []
@@ -56,10 +54,13 @@ def list_dead_letters(
     return Answer(found)
 
 
-@router.post("/dead-letters/{position}/replay", response_model=ReceiptAnswer, responses=errors(404, 409))
-async def replay_dead_letter(
-    context: Given, key: TenantAdmin, tenant: TenantId, position: Position, edit: ReplayEdit
-) -> Answer:
+@router.post(
+    "/dead-letters/{position}/replay",
+    response_model=ReceiptAnswer,
+    responses=errors(404, 409),
+    dependencies=[ADMINS],
+)
+async def replay_dead_letter(context: Given, tenant: TenantId, position: Position, edit: ReplayEdit) -> Answer:
     """Mend the rejected events at a position and take them in again; the answer is that of an intake."""
     return Answer(await context.gateway.replay(tenant, position, edit))
 

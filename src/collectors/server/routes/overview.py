@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from fastapi import APIRouter
-
 from collectors.model.alert import AlertState
 from collectors.model.batch import LedgerCounts
 from collectors.model.status import State
 from collectors.monitoring.frames import counts_dict
 from collectors.server.answers import Answer
 from collectors.server.live import LiveHub
-from collectors.server.routes.context import Given, Reader, errors
+from collectors.server.routes.context import Given, Reader, errors, resource
 from collectors.server.routes.samples import collectors_of
 from collectors.server.schemas import Overview
 
-router = APIRouter(tags=["overview"])
+router = resource("overview")
 
 _MOST_ALERTS = 100_000
 

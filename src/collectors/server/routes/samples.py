@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from collectors.errors import BadInput, UnknownName
 from collectors.model.alert import AlertState
@@ -12,7 +12,7 @@ from collectors.model.status import State
 from collectors.monitoring.frames import alert_dict
 from collectors.server.answers import Answer
 from collectors.server.live import LiveHub
-from collectors.server.routes.context import Given, TenantId, TenantReader, errors
+from collectors.server.routes.context import READERS, TENANT, Given, TenantId, errors, resource
 from collectors.server.schemas import (
     LATEST_US,
     AlertAnswer,
@@ -22,7 +22,7 @@ from collectors.server.schemas import (
     SamplesAnswer,
 )
 
-router = APIRouter(prefix="/v1/tenants/{tenant}", tags=["samples"])
+router = resource("samples", READERS, prefix=TENANT)
 
 _HOUR_US = 3_600_000_000
 _MAX_POINTS = 500_000
@@ -38,13 +38,13 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="Most items to return.")
 
 
 @router.get("/collectors", response_model=list[CollectorAnswer], responses=errors(404))
-def list_collectors(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
+def list_collectors(context: Given, tenant: TenantId) -> Answer:
     """Tell how the tenant's collectors do; as they were last heard of, and stopped, while no worker is there."""
     return Answer(collectors_of(context.gateway.hub, tenant))
 
 
 @router.get("/metrics", response_model=list[MetricAnswer], responses=errors(404))
-def list_metrics(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
+def list_metrics(context: Given, tenant: TenantId) -> Answer:
     """List the metrics that the tenant's collectors declare."""
     return Answer(
         [
@@ -65,7 +65,6 @@ def list_metrics(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
 @router.get("/samples", response_model=SamplesAnswer, responses=errors(404))
 def get_samples(
     context: Given,
-    key: TenantReader,
     tenant: TenantId,
     metric: MetricName,
     since: Since = None,
@@ -93,7 +92,7 @@ def get_samples(
 
 
 @router.get("/latest", response_model=list[LatestAnswer], responses=errors(404))
-def list_latest(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
+def list_latest(context: Given, tenant: TenantId) -> Answer:
     """Return the last value of every series."""
     return Answer(
         [
@@ -106,7 +105,6 @@ def list_latest(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
 @router.get("/alerts", response_model=list[AlertAnswer], responses=errors(404))
 def list_alerts(
     context: Given,
-    key: TenantReader,
     tenant: TenantId,
     state: Literal["firing", "resolved", "all"] = "all",
     limit: Limit = 100,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter
 from pydantic import ValidationError
 
 from collectors.config.tenant import TenantConfig
@@ -13,10 +12,21 @@ from collectors.errors import BadInput, ConfigError, LifecycleError, UnknownName
 from collectors.privacy.policy import preset
 from collectors.server.answers import Answer
 from collectors.server.problems import bad_input
-from collectors.server.routes.context import Context, Given, Operator, Reader, TenantAdmin, TenantId, TenantReader, errors
+from collectors.server.routes.context import (
+    ADMINS,
+    OPERATORS,
+    READERS,
+    TENANT,
+    Context,
+    Given,
+    Reader,
+    TenantId,
+    errors,
+    resource,
+)
 from collectors.server.schemas import NewTenant, TenantAnswer, TenantChange, TenantSettings, TenantSummary
 
-router = APIRouter(tags=["tenants"])
+router = resource("tenants", READERS)
 
 
 @router.get("/v1/tenants", response_model=list[TenantSummary], responses=errors())
@@ -32,34 +42,32 @@ def list_tenants(context: Given, key: Reader) -> Answer:
     )
 
 
-@router.post("/v1/tenants", response_model=TenantAnswer, status_code=201, responses=errors(409))
-async def create_tenant(context: Given, key: Operator, new: NewTenant) -> Answer:
+@router.post(
+    "/v1/tenants", response_model=TenantAnswer, status_code=201, responses=errors(409), dependencies=[OPERATORS]
+)
+async def create_tenant(context: Given, new: NewTenant) -> Answer:
     """Create a tenant with keys of its own. Needs an admin key of the whole server."""
     config = _checked(new.model_dump(exclude_unset=True, exclude={"id"}))
     async with context.tenants:
         return await asyncio.to_thread(_create, context, new.id, config)
 
 
-@router.get("/v1/tenants/{tenant}", response_model=TenantAnswer, responses=errors(404))
-def get_tenant(context: Given, key: TenantReader, tenant: TenantId) -> Answer:
+@router.get(TENANT, response_model=TenantAnswer, responses=errors(404))
+def get_tenant(context: Given, tenant: TenantId) -> Answer:
     """Return a tenant with its whole configuration."""
     return _answer(context.gateway.control.tenant(tenant))
 
 
-@router.put("/v1/tenants/{tenant}", response_model=TenantAnswer, responses=errors(404))
-async def replace_tenant_configuration(
-    context: Given, key: TenantAdmin, tenant: TenantId, settings: TenantSettings
-) -> Answer:
+@router.put(TENANT, response_model=TenantAnswer, responses=errors(404), dependencies=[ADMINS])
+async def replace_tenant_configuration(context: Given, tenant: TenantId, settings: TenantSettings) -> Answer:
     """Replace a tenant's configuration; what is left out gets its default."""
     config = _checked(settings.model_dump(exclude_unset=True))
     async with context.tenants:
         return _answer(await asyncio.to_thread(context.gateway.control.put_tenant, tenant, config))
 
 
-@router.patch("/v1/tenants/{tenant}", response_model=TenantAnswer, responses=errors(404))
-async def change_tenant_configuration(
-    context: Given, key: TenantAdmin, tenant: TenantId, change: TenantChange
-) -> Answer:
+@router.patch(TENANT, response_model=TenantAnswer, responses=errors(404), dependencies=[ADMINS])
+async def change_tenant_configuration(context: Given, tenant: TenantId, change: TenantChange) -> Answer:
     """Change some fields of a tenant's configuration; null restores a default."""
     async with context.tenants:
         return await asyncio.to_thread(_change, context, tenant, change)

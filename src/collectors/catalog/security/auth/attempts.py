@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from collectors.catalog.security.auth.events import Flags, Times
-from collectors.catalog.security.auth.keys import Keys, Rows, key64
+from collectors.catalog.security.auth.events import Flags, Rows, Times
+from collectors.catalog.security.auth.keys import Keys, key64
 from collectors.model.batch import Batch
 
 Codes = NDArray[np.int32]
@@ -34,7 +34,8 @@ class Vocabulary:
             return known
         other = len(self._words)
         absent = column.is_null().to_numpy(zero_copy_only=False)
-        return found.fill_null(other).to_numpy() + absent.astype(np.int32)
+        codes: Codes = found.fill_null(other).to_numpy() + absent.astype(np.int32)
+        return codes
 
 
 OUTCOMES = Vocabulary("success", "failure", "locked", "challenge")

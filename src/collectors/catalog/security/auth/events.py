@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.catalog.security.auth.keys import KeyIndex, Keys, Rows
+from collectors.catalog.security.auth.keys import Keys
 
+Rows = NDArray[np.intp]
 Times = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -19,6 +21,8 @@ NO_ROWS: Rows = np.empty(0, np.intp)
 _FEW = 4
 """Events that stand beside their key. Most keys never have more, and then the table stays small and quick."""
 _SMALLEST = 16
+_INDEX_BYTES = 160
+"""Upper bound of what a dictionary of two integers takes for an entry, spare room included."""
 _MARKS = 1 << 16
 _MARKS_MASK = np.uint64(_MARKS - 1)
 
@@ -31,16 +35,17 @@ class KeyedEvents:
     whose newest event is oldest are dropped, and counted in ``evicted`` if they still mattered.
     """
 
+    _vacant: Rows
     _COLUMNS: ClassVar[tuple[str, ...]] = ("key", "count", "newest", "marks", "slot", "time", "member")
 
     def __init__(self, *, depth: int, max_keys: int, distinct: bool, rules: int) -> None:
         self.depth = depth
         self.few = min(_FEW, depth)
-        self.used = 0
         self.evicted = 0
         self._max_keys = max_keys
         self._distinct = distinct
         self._rules = rules
+        self._index: dict[int, int] = {}
         self._allocate(min(_SMALLEST, max_keys))
         self._allocate_slots(0)
 
@@ -56,7 +61,7 @@ class KeyedEvents:
 
     @property
     def _row_bytes(self) -> int:
-        return 8 + 4 + 8 + 8 * self._rules + 4 + self.few * self._event_bytes + KeyIndex.BYTES_PER_KEY
+        return 8 + 4 + 8 + 8 * self._rules + 4 + self.few * self._event_bytes + _INDEX_BYTES
 
     @property
     def _slot_bytes(self) -> int:
@@ -71,21 +76,20 @@ class KeyedEvents:
 
         Keys whose newest event is before ``floor_us`` and whose marks are all before ``marked_since_us`` make room.
         """
-        rows = self._index.find(keys)
+        rows = self._rows_of(keys)
         absent = np.flatnonzero(rows < 0)
-        if absent.size and self.used + absent.size > len(self.key):
+        if absent.size > len(self._vacant):
             self._make_room(absent.size, floor_us, marked_since_us)
-            rows = self._index.find(keys)
+            rows = self._rows_of(keys)  # the oldest keys may have been among these
             absent = np.flatnonzero(rows < 0)
-            room = len(self.key) - self.used
-            if absent.size > room:
-                self.evicted += absent.size - room
-                absent = absent[_newest(newest[absent], room)]
-        fresh = np.arange(self.used, self.used + absent.size)
-        rows[absent] = fresh
-        self.key[fresh] = keys[absent]
-        self._index.insert(keys[absent], fresh)
-        self.used += absent.size
+            if absent.size > len(self._vacant):
+                self.evicted += absent.size - len(self._vacant)
+                absent = absent[_newest(newest[absent], len(self._vacant))]
+        if absent.size:
+            fresh, self._vacant = self._vacant[: absent.size], self._vacant[absent.size :]
+            rows[absent] = fresh
+            self.key[fresh] = keys[absent]
+            self._index.update(zip(keys[absent].tolist(), fresh.tolist(), strict=True))
         known = rows >= 0
         self.newest[rows[known]] = np.maximum(self.newest[rows[known]], newest[known])
         return rows
@@ -95,13 +99,13 @@ class KeyedEvents:
 
         Few do, if any, so a bit table of the candidates' low bits turns nearly all others away at once.
         """
-        candidates = self.key[: self.used][self.count[: self.used] >= at_least]
+        candidates = self.key[self.count >= at_least]
         if candidates.size == 0:
             return NO_ROWS, NO_ROWS
         marked = np.zeros(_MARKS, np.bool_)
         marked[candidates & _MARKS_MASK] = True
         at = np.flatnonzero(marked[keys & _MARKS_MASK])
-        rows = self._index.find(keys[at])
+        rows = self._rows_of(keys[at])
         enough = (rows >= 0) & (self.count[rows] >= at_least)
         return at[enough], rows[enough]
 
@@ -150,10 +154,10 @@ class KeyedEvents:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all there is to know as arrays; slots are numbered anew in the order of rows."""
-        columns = {name: getattr(self, name)[: self.used] for name in self._COLUMNS}
+        rows = np.flatnonzero(self.key)
+        columns = {name: getattr(self, name)[rows] for name in self._COLUMNS}
         deep = np.flatnonzero(columns["slot"] >= 0)
         slots = columns["slot"][deep]
-        columns["slot"] = np.full(self.used, -1, np.int32)
         columns["slot"][deep] = np.arange(deep.size)
         return {
             **columns,
@@ -163,17 +167,21 @@ class KeyedEvents:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Become the table that gave ``state``."""
+        """Become the table that gave ``state``; rows and slots are numbered anew."""
         rows, slots, self.evicted = (int(n) for n in state["sizes"])
-        self.used = len(state["key"])
         self._allocate(rows)
         self._allocate_slots(slots)
+        used, taken = len(state["key"]), len(state["slot_time"])
         for name in self._COLUMNS:
-            getattr(self, name)[: self.used] = state[name]
-        taken = len(state["slot_time"])
+            getattr(self, name)[:used] = state[name]
         self._slot_time[:taken], self._slot_member[:taken] = state["slot_time"], state["slot_member"]
+        self._vacant = np.arange(used, rows)
         self._free = list(range(slots - 1, taken - 1, -1))
-        self._index.insert(self.key[: self.used], np.arange(self.used))
+        self._index = dict(zip(self.key[:used].tolist(), range(used), strict=True))
+
+    def _rows_of(self, keys: Keys) -> Rows:
+        # Both loops run in C; a hash table of NumPy arrays is no quicker, and cannot forget.
+        return np.fromiter(map(self._index.get, keys.tolist(), repeat(-1)), np.intp, len(keys))
 
     def _allocate(self, capacity: int) -> None:
         self.key: Keys = np.zeros(capacity, np.uint64)
@@ -183,7 +191,7 @@ class KeyedEvents:
         self.slot = np.full(capacity, -1, np.int32)
         self.time: Times = np.zeros((capacity, self.few), np.int64)
         self.member: Keys = np.zeros((capacity, self.few if self._distinct else 0), np.uint64)
-        self._index = KeyIndex(capacity)
+        self._vacant = np.arange(capacity)
 
     def _allocate_slots(self, capacity: int) -> None:
         self._slot_time: Times = np.zeros((capacity, self.depth), np.int64)
@@ -204,29 +212,42 @@ class KeyedEvents:
 
     def _make_room(self, needed: int, floor_us: int, marked_since_us: int) -> None:
         """Forget keys that no longer matter; then grow; then drop the oldest."""
-        matters = (self.newest[: self.used] >= floor_us) | (self.marks[: self.used].max(axis=1) >= marked_since_us)
-        stays = np.flatnonzero(matters)
-        capacity = len(self.key)
-        while 4 * (stays.size + needed) > 3 * capacity and capacity < self._max_keys:
+        used = self.key != 0
+        matters = (self.newest >= floor_us) | (self.marks.max(axis=1) >= marked_since_us)
+        self._leave(np.flatnonzero(used & ~matters))
+        kept, former = len(self.key) - len(self._vacant), len(self.key)
+        capacity = former
+        while 4 * (kept + needed) > 3 * capacity and capacity < self._max_keys:
             capacity = min(2 * capacity, self._max_keys)
-        # At least an eighth gets free at once, so that making room costs each new key little.
-        room = max(needed, capacity // 8)
-        if stays.size + room > capacity:
-            target = max(0, capacity - room)
-            self.evicted += stays.size - target
-            stays = np.sort(stays[_newest(self.newest[stays], target)])
-        leaves = np.ones(self.used, np.bool_)
-        leaves[stays] = False
-        slots = self.slot[: self.used][leaves]
+        if capacity > former:
+            columns = {name: getattr(self, name) for name in self._COLUMNS}
+            vacant = self._vacant
+            self._allocate(capacity)
+            for name, column in columns.items():
+                getattr(self, name)[:former] = column
+            self._vacant = np.concatenate((vacant, np.arange(former, capacity)))
+        if len(self._vacant) < needed:
+            # At least an eighth gets free at once, so that making room costs each new key little.
+            leaving = min(max(needed, capacity // 8) - len(self._vacant), kept)
+            rows = np.flatnonzero(self.key)
+            stays = np.zeros(len(rows), np.bool_)
+            stays[_newest(self.newest[rows], kept - leaving)] = True
+            self._leave(rows[~stays])
+            self.evicted += leaving
+
+    def _leave(self, rows: Rows) -> None:
+        """Empty rows for other keys."""
+        for key in self.key[rows].tolist():
+            del self._index[key]
+        slots = self.slot[rows]
         self._free.extend(slots[slots >= 0].tolist())
-        former = {name: getattr(self, name)[stays] for name in self._COLUMNS}
-        self._allocate(capacity)
-        self.used = stays.size
-        for name, column in former.items():
-            getattr(self, name)[: self.used] = column
-        self._index.insert(self.key[: self.used], np.arange(self.used))
+        self.key[rows], self.count[rows], self.slot[rows] = 0, 0, -1
+        self.newest[rows], self.marks[rows] = NEVER, NEVER
+        self._vacant = np.concatenate((self._vacant, rows))
 
 
 def _newest(times: Times, count: int) -> Rows:
     """Return the positions of the ``count`` latest times."""
-    return np.argpartition(times, len(times) - count - 1)[len(times) - count :]
+    if count == 0:
+        return NO_ROWS
+    return np.argpartition(times, len(times) - count)[len(times) - count :]

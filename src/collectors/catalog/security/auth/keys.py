@@ -1,15 +1,12 @@
-"""Byte strings as 64-bit keys, and an index from keys to row numbers; both work on whole arrays."""
+"""Byte strings as 64-bit keys, a whole column at a time."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
-Rows = NDArray[np.intp]
 
 _WORD = 8
 _MASK = (1 << 64) - 1
@@ -59,48 +56,3 @@ def key64(column: pa.Array) -> Keys:
         hashed *= np.uint64(multiplier)
     hashed ^= hashed >> np.uint64(33)
     return np.maximum(hashed, np.uint64(1))
-
-
-class KeyIndex:
-    """Row numbers by key: open addressing with double hashing, all keys of a call probed at once.
-
-    At most a quarter of the slots are taken, so that a handful of probes settles every key. Keys are never
-    removed; a table that drops some makes a new index. Key 0 marks a free slot.
-    """
-
-    BYTES_PER_KEY = 4 * (8 + 4)
-
-    def __init__(self, capacity: int) -> None:
-        slots = 1 << (4 * capacity - 1).bit_length()
-        self._mask = np.uint64(slots - 1)
-        self._keys: Keys = np.zeros(slots, np.uint64)
-        self._rows = np.full(slots, -1, np.int32)
-
-    def find(self, keys: Keys) -> Rows:
-        """Return the row of each key, -1 where there is none."""
-        rows: Rows = np.full(len(keys), -1, np.intp)
-        todo, slot, step = self._start(keys)
-        while todo.size:
-            held = self._keys[slot]
-            hit = held == keys[todo]
-            rows[todo[hit]] = self._rows[slot[hit]]
-            todo, slot, step = self._next(~hit & (held != 0), todo, slot, step)
-        return rows
-
-    def insert(self, keys: Keys, rows: NDArray[Any]) -> None:
-        """Add keys, distinct and not yet there, with their rows."""
-        todo, slot, step = self._start(keys)
-        while todo.size:
-            wanted = keys[todo]
-            free = self._keys[slot] == 0
-            self._keys[slot[free]] = wanted[free]  # of several that want a slot, the last one gets it
-            won = free & (self._keys[slot] == wanted)
-            self._rows[slot[won]] = rows[todo[won]]
-            todo, slot, step = self._next(~won, todo, slot, step)
-
-    def _start(self, keys: Keys) -> tuple[Rows, Keys, Keys]:
-        return np.arange(len(keys)), keys & self._mask, (keys >> np.uint64(32)) | np.uint64(1)
-
-    def _next(self, left: NDArray[np.bool_], todo: Rows, slot: Keys, step: Keys) -> tuple[Rows, Keys, Keys]:
-        step = step[left]
-        return todo[left], (slot[left] + step) & self._mask, step

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from collectors.errors import MalformedBody
 
+_FORMAT = "security_events/1"
+
 State = Mapping[str, Any]
 """Plain values as JSON has them, arrays, and mappings of these."""
 
@@ -20,7 +22,7 @@ State = Mapping[str, Any]
 def dump(state: State) -> bytes:
     """Write a state as an ``npz`` archive: each array by its path, everything else as one JSON text."""
     arrays: dict[str, NDArray[Any]] = {}
-    plain = _split(state, "", arrays)
+    plain = {"format": _FORMAT, **_split(state, "", arrays)}
     arrays["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
@@ -32,7 +34,10 @@ def load(data: bytes) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = dict(archive)
-        return _join(json.loads(arrays.pop("plain").tobytes()), "", arrays)
+        plain = json.loads(arrays.pop("plain").tobytes())
+        if plain.pop("format") != _FORMAT:
+            raise ValueError("another format")  # noqa: TRY301  # refused like what cannot be read at all
+        return _join(plain, "", arrays)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise MalformedBody("this is no snapshot of security_events; let it start without one") from error
 

@@ -40,9 +40,10 @@ class RecentSuccesses:
             self._keys = np.concatenate((self._keys, np.zeros(room, np.uint64)))
             self._times = np.concatenate((self._times, np.zeros(room, np.int64)))
             self._next = self._used
-        at = np.arange(self._next, self._next + len(keys)) % len(self._keys)
-        self._keys[at] = keys
-        self._times[at] = times
+        straight = len(self._keys) - self._next
+        for ring, new in ((self._keys, keys), (self._times, times)):
+            ring[self._next : self._next + len(new)] = new[:straight]
+            ring[: len(new[straight:])] = new[straight:]
         self._next = (self._next + len(keys)) % len(self._keys)
         self._used = min(self._used + len(keys), len(self._keys))
 

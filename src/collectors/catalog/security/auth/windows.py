@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.catalog.security.auth.events import NO_ROWS, Flags, KeyedEvents, Times
-from collectors.catalog.security.auth.keys import Keys, Rows
+from collectors.catalog.security.auth.events import NO_ROWS, Flags, KeyedEvents, Rows, Times
+from collectors.catalog.security.auth.keys import Keys
 
 _PANES = 3
 
@@ -126,11 +126,11 @@ class SlidingWindows:
 
     def active(self, rule: int, now_us: int) -> int:
         """Count the keys that have an episode of ``rule`` at ``now_us``."""
-        return int(np.count_nonzero(self._events.marks[: self._events.used, rule] > now_us - self._quiet))
+        return int(np.count_nonzero(self._events.marks[:, rule] > now_us - self._quiet))
 
     def live(self, now_us: int) -> int:
         """Count the keys with an event in the window that ends at ``now_us``."""
-        return int(np.count_nonzero(self._events.newest[: self._events.used] > now_us - self._window))
+        return int(np.count_nonzero(self._events.newest > now_us - self._window))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all there is to know as arrays."""

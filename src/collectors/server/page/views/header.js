@@ -43,8 +43,8 @@ export function header(app) {
   app.store.on("overview", (overview) => {
     const server = overview?.server;
     gateway.set(server?.gateway?.up, server ? `up ${duration(server.gateway.uptime_seconds)}` : "");
-    const behind = server?.worker?.behind_records ?? 0;
-    worker.set(server?.worker?.up, server ? (behind ? `${integer(behind)} behind` : "up to date") : "");
+    const behind = server?.worker?.behind_records;
+    worker.set(server?.worker?.up, behind ? `${integer(behind)} behind` : behind === 0 ? "up to date" : "");
     fillSwitcher(overview?.tenants ?? []);
   });
   app.store.on("route", () => fillSwitcher(app.store.state.overview?.tenants ?? []));

@@ -69,7 +69,7 @@ export function ledgerView(live, scope) {
             "Post some to ",
             h("code", {}, `v1/tenants/${live.tenant}/events/playback`),
             ", or let ",
-            h("code", {}, "collectors simulate"),
+            h("code", {}, `collectors simulate --tenant ${live.tenant}`),
             " make them.",
           ),
         );

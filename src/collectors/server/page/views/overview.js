@@ -16,7 +16,7 @@ const NUMERIC = new Set(["Events/s", "Freshness"]);
 const ORDERS = {
   attention: (a, b) => trouble(b) - trouble(a),
   name: () => 0,
-  rate: (a, b) => b.events_per_second - a.events_per_second,
+  rate: (a, b) => (b.events_per_second ?? -1) - (a.events_per_second ?? -1),
   freshness: (a, b) => (b.freshness_seconds ?? -1) - (a.freshness_seconds ?? -1),
 };
 
@@ -102,6 +102,7 @@ export function overviewView(root, app) {
     );
     setText(count, wanted ? `${tenants.length} of ${overview.tenants.length}` : integer(overview.tenants.length));
     showTiles(overview.tenants);
+    void drawPast(tenants.map(({ id }) => id));
     if (!overview.tenants.length) {
       nothing.replaceChildren(
         empty("No tenants yet.", "Create one, or see the page at work: ", h("code", {}, "collectors simulate")),
@@ -113,6 +114,12 @@ export function overviewView(root, app) {
     }
   }
 
+  /** @param {string[]} tenants */
+  async function drawPast(tenants) {
+    const filled = await app.rates.fill(app.api, app.clock.nowUs(), tenants, scope.signal);
+    if (filled && !scope.signal.aborted) show();
+  }
+
   /** @param {Summary[]} tenants */
   function showTiles(tenants) {
     const sum = (/** @type {(tenant: Summary) => number} */ of) => tenants.reduce((total, one) => total + of(one), 0);
@@ -122,7 +129,7 @@ export function overviewView(root, app) {
     const running = `${integer(sum((tenant) => tenant.collectors.running))} running`;
     const firing = sum((tenant) => tenant.alerts.firing);
     tiles.rate.set(
-      eventRate(sum((tenant) => tenant.events_per_second)),
+      eventRate(sum((tenant) => tenant.events_per_second ?? 0)),
       `${integer(sum((tenant) => tenant.ledger.offered))} offered in all`,
     );
     tiles.ledger.set(

@@ -150,7 +150,7 @@ export class Panel {
   #draw() {
     this.drawnMs = performance.now();
     if (this.ranked.length !== this.set.series.size) this.#rank();
-    this.columns = columns(this.shown, this.set.rate);
+    this.columns = columns(this.shown);
     const [times, ...tracks] = this.columns;
     const defined = tracks.some((/** @type {any[]} */ track) => track.some((value) => typeof value === "number"));
     this.#showState(defined ? "ready" : times.length ? "undefined" : "empty");
@@ -208,9 +208,10 @@ export class Panel {
   #showValues() {
     const { shown, ranked, source, nodes } = this;
     const { cursor } = this;
+    const { newest } = this.set;
     const value = (/** @type {import("../series.js").Series} */ series) => {
       const place = shown.indexOf(series);
-      if (!cursor) return series.last(this.set.rate);
+      if (!cursor) return series.last(newest);
       return place < 0 ? null : this.#valueAt(this.columns[place + 1], cursor);
     };
     const text = (/** @type {import("../series.js").Series} */ series) =>
@@ -250,7 +251,7 @@ export class Panel {
     setAttr(latest, "tabindex", "0");
     setAttr(latest, "aria-describedby", tip.id);
     if (!tip.textContent) setText(tip, "No value now.");
-    const reason = clip(await this.source.reason(first.labels));
+    const reason = clip(first.reason || (await this.source.reason(first.labels)));
     if (!reason || !latest.hasAttribute("tabindex")) return;
     setText(tip, `No value: ${reason}`);
     if (this.node.dataset.state === "undefined") this.nodes.message.replaceChildren(empty("No value.", reason));

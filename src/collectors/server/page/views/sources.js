@@ -14,6 +14,8 @@ import { pointsFor } from "../series.js";
  * @property {(labels: import("../types.js").Labels) => Promise<string>} reason  Why a series has no value now.
  */
 
+export const RATE_NAME = "Events per second";
+
 /**
  * @param {import("../live.js").TenantLive} live
  * @param {import("../types.js").Metric} metric
@@ -51,8 +53,8 @@ export function metricSource(live, metric) {
 export function flowSource(live, rates) {
   const name = "events_per_second";
   return {
-    name: "Events per second",
-    description: "Events offered per second, all types.",
+    name: RATE_NAME,
+    description: "Accepted events of all types.",
     unit: "{event}/s",
     counter: false,
     load: async ({ from }) => {

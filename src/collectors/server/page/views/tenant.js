@@ -3,7 +3,7 @@
 import { drawSparkline } from "../charts.js";
 import { data, h, icon, reconcile, setText } from "../dom.js";
 import { dateTime, duration, eventRate, integer } from "../format.js";
-import { defaultPins, EVENTS_METRIC } from "../defaults.js";
+import { defaultPins, RATE_METRIC } from "../defaults.js";
 import { TenantLive } from "../live.js";
 import { SPARK_S } from "../rates.js";
 import { RANGES } from "../route.js";
@@ -14,7 +14,7 @@ import { ledgerView } from "./ledger.js";
 import { Panel } from "./panel.js";
 import { balanceMark, choice, empty, imbalance, skeleton, sparkline, tile } from "./parts.js";
 import { picker } from "./picker.js";
-import { flowSource, metricSource } from "./sources.js";
+import { flowSource, metricSource, RATE_NAME } from "./sources.js";
 
 /**
  * @param {HTMLElement} root
@@ -129,7 +129,7 @@ function figures(app, live, scope) {
 
     tiles.rate.set(eventRate(rate), counts ? `${integer(counts.offered)} offered` : "");
     drawSparkline(line, app.rates.get(live.tenant), SPARK_S);
-    tiles.freshness.set(duration(freshness), freshness === null ? "no events yet" : "from event to query");
+    tiles.freshness.set(duration(freshness), freshness === null ? "not known" : "oldest event not in the lake yet");
     tiles.ledger.set(
       balanceMark(counts),
       counts ? `${integer(counts.in_flight)} in flight` : "",
@@ -144,6 +144,11 @@ function figures(app, live, scope) {
     );
   };
   scope.add(app.store.on("overview", show));
+  scope.add(
+    live.store.on("metrics", async (metrics) => {
+      if (metrics && (await app.rates.fill(app.api, app.clock.nowUs(), [live.tenant], scope.signal))) show();
+    }),
+  );
   for (const field of /** @type {const} */ (["ledger", "collectors", "alerts"])) scope.add(live.store.on(field, show));
   scope.add(
     live.store.on("flow", (flow) => {
@@ -236,7 +241,7 @@ class Board {
       return;
     }
     const byName = new Map(metrics.map((metric) => [metric.name, metric]));
-    if (!this.rate) this.#showRate(byName.get(EVENTS_METRIC));
+    if (!this.rate) this.#showRate(byName.get(RATE_METRIC));
     const pins = this.pins();
     for (const [name, panel] of this.panels) {
       if (pins.includes(name)) continue;
@@ -309,7 +314,7 @@ class Board {
   /** @param {import("../types.js").Metric|undefined} metric */
   #showRate(metric) {
     const source = metric
-      ? { ...metricSource(this.live, metric), name: "Events by type" }
+      ? { ...metricSource(this.live, metric), name: RATE_NAME, unit: "{event}/s" }
       : flowSource(this.live, this.app.rates);
     this.rate = this.#panel(source, null);
     this.lead.replaceChildren(this.rate.node);

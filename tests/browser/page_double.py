@@ -161,7 +161,14 @@ class Double:
         self.uptime = 12_345.0
         self.behind = 0
         self.requests: list[str] = []
+        self.queries: list[dict[str, str]] = []
+        """What samples were asked for."""
+        self.ready = asyncio.Event()
+        """While it is not set, samples are not answered: a slow network, held in the tester's hand."""
+        self.ready.set()
         self.streams: dict[str, set[asyncio.Queue[str | None]]] = {}
+        self.changed = asyncio.Condition()
+        """Notified when a stream opens."""
         self.sent = 0
         tenant = "/v1/tenants/{tenant}"
         self.app = Starlette(
@@ -244,6 +251,8 @@ class Double:
 
     async def _samples(self, request: Request) -> Any:
         query = request.query_params
+        self.queries.append(dict(query))
+        await self.ready.wait()
         for metric in self._of(request).metrics:
             if metric.name == query["metric"]:
                 return metric.history(int(query["since"]), int(query["until"]), int(query["points"]))
@@ -267,6 +276,8 @@ class Double:
         async def frames() -> AsyncIterator[str]:
             queue: asyncio.Queue[str | None] = asyncio.Queue()
             queues.add(queue)
+            async with self.changed:
+                self.changed.notify_all()
             try:
                 yield ": open\n\n"
                 while (frame := await queue.get()) is not None:

@@ -1,0 +1,1 @@
+"""Collectors that tell how the business of a tenant goes."""

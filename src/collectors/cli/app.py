@@ -1,0 +1,76 @@
+"""The command ``collectors``: its commands, and how errors reach the person."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from collectors.cli import (
+    catalogue,
+    check,
+    import_file,
+    keys,
+    ledger,
+    replay,
+    serve,
+    simulate,
+    tap,
+    tenants,
+    top,
+)
+from collectors.errors import BadInput, CollectorsError, ConfigError
+
+app = typer.Typer(
+    name="collectors",
+    help="The truth about a music-streaming platform, per tenant and in real time.",
+    epilog="Begin with: collectors serve --demo",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # plain help comes three times as fast
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command()(check.check)
+app.command()(simulate.simulate)
+app.command("import")(import_file.import_file)
+app.command()(tap.tap)
+app.command()(top.top)
+app.command()(ledger.ledger)
+app.command()(replay.replay)
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
+app.command()(catalogue.collectors)
+app.command()(catalogue.events)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    *,
+    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT003 - typer's way
+) -> None:
+    """Handle what is not about one command."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("collectors"))
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors of ours become a message instead of a traceback."""
+    try:
+        app(arguments, prog_name="collectors", standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except CollectorsError as error:
+        if os.environ.get("COLLECTORS_DEBUG") == "1":
+            raise
+        print(f"collectors: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError | BadInput) else 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it once more
+        return 0
+    return 0
