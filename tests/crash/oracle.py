@@ -64,7 +64,7 @@ def _quiet() -> None:
 
     from collectors.monitoring.logs import configure_logs
 
-    configure_logs("json", level=logging.CRITICAL)
+    configure_logs("json", level=logging.ERROR)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ class LoadLoop:
                     self._publish()
                 self.blocked_by = ""
                 self.last_progress = self._clock.monotonic()
-            except StorageUnavailable as error:
+            except (StorageUnavailable, sqlite3.Error, OSError) as error:
                 # Nothing is lost: the log keeps what is not loaded, and the next round reads it again.
                 self._reader.close()
                 self._reader = LogReader(self._log_folder, after=self._lake.position)

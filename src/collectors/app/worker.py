@@ -81,12 +81,12 @@ class Worker:
                 concurrency=1,
             )
         )
+        self._zones: dict[str, str] = {}
+        self._retentions: dict[str, Mapping[str, int]] = {}
         self._lake = Lake(self._folder.lake, self._folder.ledger, self._zone)
         self._streaming = StreamingStore(self._folder.path / "streaming.db")
         position, states = self._streaming.load()
         self._saved_position = self._lake.position if position is None else position
-        self._zones: dict[str, str] = {}
-        self._retentions: dict[str, Mapping[str, int]] = {}
         self._thresholds: dict[tuple[str, str], list[Threshold]] = {}
         self._pending: list[LabelledSample] = []
         self._live: dict[tuple[str, str], None] = {}
@@ -123,6 +123,7 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 for every, work in (
                     (LIVE_SECONDS, self._publish_live),
+                    (STORE_SECONDS, self._watch),
                     (STORE_SECONDS, self._store),
                     (TENANTS_SECONDS, self._refresh_tenants),
                     (STATE_SECONDS, self._save_states),
@@ -215,6 +216,12 @@ class Worker:
         for tenant, samples in by_tenant.items():
             self._bus.publish(samples_frame(tenant, now, samples))
 
+    async def _watch(self) -> None:
+        """End the process if one of its threads died, so that the supervisor starts it anew."""
+        if not (self._tail.is_alive and self._load.is_alive):
+            log.error("worker.thread_died", tail=self._tail.is_alive, load=self._load.is_alive)
+            os._exit(70)  # EX_SOFTWARE; nothing needs closing: all that counts is durable
+
     async def _store(self) -> None:
         """Store what came up in the last second, and publish what is told once a second."""
         now = self._clock.now_us()
@@ -289,7 +296,9 @@ class Worker:
 
     def _zone(self, tenant: str) -> str:
         zone = self._zones.get(tenant)
-        return zone if zone is not None else self._folder.control.tenant(tenant).config.time_zone
+        if zone is None:
+            zone = self._zones[tenant] = self._folder.control.tenant(tenant).config.time_zone
+        return zone
 
     def _retention(self) -> dict[str, Mapping[str, int]]:
         return dict(self._retentions)

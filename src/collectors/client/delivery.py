@@ -88,6 +88,7 @@ class Engine:
         self._warned = ""
         self._reasons: deque[str] = deque(maxlen=REASONS)
         self._working: set[asyncio.Future[Any]] = set()
+        self._closing: asyncio.Task[Delivery] | None = None
         self._stopped = False
 
     @property
@@ -114,7 +115,8 @@ class Engine:
         try:
             self._loop.call_soon_threadsafe(self._woken.set)
         except RuntimeError:
-            raise LifecycleError("the event loop of this client has ended; make one client in each loop") from None
+            if not self._stopped:  # else ``close`` took care of it
+                raise LifecycleError("the client's event loop has ended; make one client in each loop") from None
 
     def disown(self) -> None:
         """Leave the spool to the parent of this forked process."""
@@ -137,20 +139,13 @@ class Engine:
         return self._report(complete=complete)
 
     async def close(self, patience: float | None) -> Delivery:
-        """Flush, stop, and put what could not be delivered into the spool, or else count it as failed."""
-        self._outbox.close()
-        self._progressed()
-        ticket = self._outbox.seal_all()
-        self._woken.set()
-        await self.until(lambda: self._outbox.is_settled(ticket) or self._can_wait_on_disk(), patience)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._working, return_exceptions=True)
-        await self._http.aclose()
-        final = await self._offload(self.abandon)
-        self._stopped = True
-        self._progressed()
-        return final
+        """Flush, stop, and put what could not be delivered into the spool, or else count it as failed.
+
+        It goes on even if the caller stops waiting; who calls again waits for the same end.
+        """
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(patience))
+        return await asyncio.shield(self._closing)
 
     def abandon(self) -> Delivery:
         """Spool or fail what is left; for when the tasks have ended, in any thread."""
@@ -170,6 +165,21 @@ class Engine:
         if self._spool is not None:
             self._spool.close()
         return self._report(complete=place == 0)
+
+    async def _close(self, patience: float | None) -> Delivery:
+        self._outbox.close()
+        self._progressed()
+        ticket = self._outbox.seal_all()
+        self._woken.set()
+        await self.until(lambda: self._outbox.is_settled(ticket) or self._can_wait_on_disk(), patience)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._working, return_exceptions=True)
+        await self._http.aclose()
+        final = await self._offload(self.abandon)
+        self._stopped = True
+        self._progressed()
+        return final
 
     def _can_wait_on_disk(self) -> bool:
         return self._away is not None and self._spool is not None

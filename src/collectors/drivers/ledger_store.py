@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.drivers.event_log import tail_counts
-from collectors.errors import UnknownName
+from collectors.errors import StorageUnavailable, UnknownName
 from collectors.model.batch import LedgerCounts
 
 _SCHEMA = """
@@ -65,13 +65,13 @@ class LedgerStore:
         self._path = path
         self._log_folder = log_folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.executescript(_SCHEMA)
 
     def fold(self, fold: Fold) -> None:
         """Add ``fold`` once: a fold up to a position that was reached before changes nothing."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             if fold.position <= _position(connection):
                 connection.execute("ROLLBACK")
@@ -99,19 +99,19 @@ class LedgerStore:
 
     def position(self) -> int:
         """Log position up to which records are folded."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             return _position(connection)
 
     def notes(self) -> dict[str, object]:
         """Return the notes of the last fold."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = 'notes'").fetchone()
         return json.loads(row[0]) if row else {}
 
     def counts(self, tenant: str | None = None) -> dict[tuple[str, str], LedgerCounts]:
         """Return exact counts by (tenant, type), of one tenant or all: folded ones plus the log's tail."""
         while True:
-            with closing(self._connect()) as connection:
+            with self._connect() as connection:
                 connection.execute("BEGIN")
                 position = _position(connection)
                 rows = connection.execute(
@@ -134,7 +134,7 @@ class LedgerStore:
 
     def dead_letters(self, tenant: str, *, after: int = 0, limit: int = 50) -> list[DeadLetter]:
         """Return a tenant's dead letters in log order."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             rows: Iterable[tuple[int, str, str, int, int, bytes]] = connection.execute(
                 "SELECT position, tenant, type, time_us, rows, body FROM dead_letter"
                 " WHERE tenant = ? AND position > ? ORDER BY position LIMIT ?",
@@ -149,10 +149,14 @@ class LedgerStore:
             raise UnknownName(f"there is no dead letter at position {position}; it may have been replayed")
         return letters[0]
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
-        connection.execute("PRAGMA synchronous=FULL")
-        return connection
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, isolation_level=None, timeout=10.0)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                yield connection
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"the ledger can't be used: {error}; free or repair the disk") from error
 
 
 def _position(connection: sqlite3.Connection) -> int:

@@ -9,6 +9,7 @@ is reserved for other kinds (``_count``, ``_sum`` …) gets ``_current``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ class Exposition:
         self._families: dict[str, _Family] = {}
         self._taken: set[str] = set()
         self.left_out = 0
-        """Series that could not be shown: their metric's name is another's already, or their labels are."""
+        """Series that can't be shown: another has the name or the labels, or it is a counter below zero."""
 
     def add_tenant(self, tenant: str, declared: Iterable[DeclaredMetric], series: Iterable[Series]) -> None:
         """Add the fresh, defined last values of a tenant."""
@@ -153,7 +154,8 @@ class Exposition:
         return wanted
 
     def _put(self, family: _Family | None, labels: str, value: float) -> None:
-        if family is None or labels in family.lines:
+        impossible = not math.isfinite(value) or (value < 0 and family is not None and family.counter)
+        if family is None or impossible or labels in family.lines:
             self.left_out += 1
         else:
             family.lines[labels] = repr(value)

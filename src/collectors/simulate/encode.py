@@ -52,6 +52,8 @@ def to_ndjson(batch: pa.RecordBatch, times: TimeStyle = TimeStyle.RFC3339, type_
     Event ids are UUID text, ``properties`` is the object itself, lists are arrays and maps objects. ``type_name``
     becomes a member ``type``, for receivers that take several types at once. Numbers that JSON lacks are left out.
     """
+    if batch.num_rows == 0:
+        return b""
     if batch.column("event_id").null_count:
         raise ValueError("every event needs an id")
     # One join over the whole line: texts that all lines have in common alternate with the columns' values.
@@ -69,8 +71,8 @@ def to_ndjson(batch: pa.RecordBatch, times: TimeStyle = TimeStyle.RFC3339, type_
             parts += [fixed + head, text]
             fixed = quote
     lines = pc.binary_join_element_wise(*parts, fixed + "}\n", "")
-    end = int(np.frombuffer(lines.buffers()[1], dtype=np.int32)[len(lines)]) if len(lines) else 0
-    data: bytes = lines.buffers()[2].slice(0, end).to_pybytes() if end else b""
+    end = int(np.frombuffer(lines.buffers()[1], dtype=np.int32)[len(lines)])
+    data: bytes = lines.buffers()[2].slice(0, end).to_pybytes()
     return data
 
 

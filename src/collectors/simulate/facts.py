@@ -35,11 +35,9 @@ class ListeningFacts:
         """Count plays that ended at ``times``."""
         days = self._days.days(times)
         low, high = int(days.min()), int(days.max())
-        for day in range(low, high + 1):
+        for day in [low] if low == high else np.unique(days).tolist():
             here = slice(None) if low == high else days == day
             ms = ms_played[here]
-            if len(ms) == 0:
-                continue
             if day not in self._active:
                 self._active[day] = np.zeros(self._users, dtype=np.bool_)
             self._active[day][users[here]] = True

@@ -219,14 +219,13 @@ class Listening:
         return self._slates is not None
 
     def feedback(self, times: Ints) -> pa.RecordBatch:
-        """Make reactions to slates of the last batch, each after its slate was shown.
+        """Make reactions to slates of the last batch, each after its slate was shown; see ``feedback_ready``.
 
         The position is drawn from ``POSITION_SHARES``; the listener plays, clicks or saves with the track's
         ``attraction``, whatever the position.
         """
         rng = self._rng["feedback"]
-        if self._slates is None:
-            raise AssertionError("feedback needs a slate")
+        assert self._slates is not None
         slate, items, users, shown = self._slates
         source = words(rng, len(times))
         which = rng.integers(0, len(slate), len(times))

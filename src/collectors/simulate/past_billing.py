@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -138,9 +137,11 @@ class PastBilling:
         self._pay(customers, begin, add_months(begin, months))
         self._note(begin, customers, action, self.plan[customers])
         self._recur(customers, begin, self._price(customers)[1])
-        gone: list[tuple[Ints, Ints]] = []
+        gone = [(customers[:0], begin[:0])]
         running = np.arange(len(customers))
-        for number in count(1):
+        number = 0
+        while len(running):
+            number += 1
             who = customers[running]
             due = add_months(begin[running], number * months[running])
             leaves, came = lifetime[running] == number, due < self._end_us
@@ -157,10 +158,8 @@ class PastBilling:
                     if here.any():
                         revenue.renewed(interval, number, int(here.sum()), int((here & leaves).sum()))
             stays = came & ~leaves
-            running, who, due = running[stays], who[stays], due[stays]
-            if len(running) == 0:
-                break
-            self._renew(who, due, months[running])
+            running = running[stays]
+            self._renew(customers[running], due[stays], months[running])
         left, left_us = (np.concatenate(column) for column in zip(*gone, strict=True))
         return left, left_us
 

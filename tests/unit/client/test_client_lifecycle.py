@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import httpx
 import pytest
@@ -433,3 +434,13 @@ def test_a_stopped_loop_finishes_what_it_began_and_takes_no_more():
     assert results == ["done"]
     with pytest.raises(LifecycleError, match="the client is closed"):
         thread.run(more())
+
+
+def test_the_example_runs_as_it_says(server, intake):
+    example = Path(__file__).parents[3] / "examples" / "send_events.py"
+    done = subprocess.run(
+        [sys.executable, str(example), server.url, "acme", "k"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("complete=True") == 1
+    assert len(intake.rows()) == 1 + 1000 + 2 + 1

@@ -67,9 +67,10 @@ def _properties(rest: dict[str, Any]) -> dict[str, Any] | None:
         raise Bad("wrong_type:properties")
     merged = dict(given or {})
     for name, value in rest.items():
-        while name in merged:
-            name = "_" + name
-        merged[name] = value
+        underscores = 0
+        while "_" * underscores + name in merged:
+            underscores += 1
+        merged["_" * underscores + name] = value
     return merged
 
 

@@ -81,17 +81,23 @@ def test_years_before_the_first_are_read_as_the_calendar_goes_on() -> None:
     assert parse_time("0000-12-31T00:00:00Z") == micros(datetime(1, 1, 1, tzinfo=UTC)) - 86_400_000_000
 
 
-@given(st.datetimes(timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
-    lambda d: timedelta(minutes=d // timedelta(minutes=1))))))
+@given(
+    st.datetimes(
+        timezones=st.builds(
+            timezone,
+            st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
+                lambda d: timedelta(minutes=d // timedelta(minutes=1))
+            ),
+        )
+    )
+)
 def test_any_moment_written_by_the_standard_library_is_read_back(moment: datetime) -> None:
     assert parse_time(moment.isoformat()) == micros(moment)
 
 
 FRAGMENTS = st.lists(
-    st.sampled_from(
-        ["2026", "0000", "9999", "-", "01", "12", "29", "02", "T", " ", ":", "00", "23", "59", "60", ".", "5", "123456"]
-        + ["1234567", "Z", "z", "t", "+", "+02:00", "-0530", "+14", "x"]
-    ),
+    st.sampled_from(["2026", "0000", "9999", "-", "01", "12", "29", "02", "T", "t", " ", ":", "00", "23", "59", "60"])
+    | st.sampled_from([".", "5", "123456", "1234567", "Z", "z", "+", "+02:00", "-0530", "+14", "x"]),
     max_size=16,
 ).map("".join)
 SHAPED = st.from_regex(

@@ -19,7 +19,7 @@ from collectors.errors import (
     UnknownName,
 )
 from collectors.server.auth import Authenticator
-from conftest import SteppedClock
+from server_world import SteppedClock
 
 
 class CountingStore(ControlStore):

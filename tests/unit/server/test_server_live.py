@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collectors.errors import Overloaded
 from collectors.server.live import HEARTBEAT_SECONDS, Frame, Limits, LiveHub, Subscription
-from conftest import NOW_US, WORKER_FRAME, SteppedClock, Worker, alert_frame, samples_frame, status_frame
+from server_world import NOW_US, WORKER_FRAME, SteppedClock, Worker, alert_frame, samples_frame, status_frame
 
 
 def hub(tmp_path: Path, limits: Limits | None = None) -> tuple[LiveHub, SteppedClock]:

@@ -115,7 +115,7 @@ def test_rates_are_shares_of_the_clean_events(clean):
     )
 )
 def test_every_clean_event_comes_exactly_as_often_as_told(clean, rates):
-    part = clean[:20]
+    part = clean[:8]
     faults = Faults(rates)
     impure = list(faults.apply(part))
     original, sent = ids_of(part), ids_of(impure)
@@ -136,6 +136,12 @@ def test_late_events_are_the_clean_ones_after_their_time(clean):
     late = behind > 0
     assert late.sum() == pytest.approx(faults.counts["nordic", "playback"].late, rel=0.1)
     assert np.median(behind[late]) >= 500_000
+
+
+def test_what_is_still_held_at_the_end_comes_last(clean):
+    held = list(Faults(FaultRates(late=1.0, delay_s=1e6)).apply(clean[:30]))
+    assert sorted(ids_of(held)) == sorted(ids_of(clean[:30]))
+    assert [k for _, k, _ in held] != [k for _, k, _ in clean[:30]]
 
 
 def test_later_duplicates_come_after_their_originals_and_are_equal_to_them(clean):
@@ -177,7 +183,7 @@ def test_faults_are_repeatable(clean):
 
 @pytest.mark.parametrize("kind", list(EVENT_TYPES))
 def test_every_type_has_a_rule_to_break(kind):
-    assert {reason for reason, _ in breakers_of(kind)} >= {"missing"}
+    assert {reason for reason, _ in breakers_of(kind)} & {"missing", "too_long"}
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])

@@ -245,7 +245,8 @@ def test_each_period_is_paid_once_and_in_full(past: Run):
             for effective, _, row in Replay(past, tenant).steps
             if row["action"] in {"start", "renew", "change", "reactivate"}
         }
-        paid = {(c, s.to_pydatetime()): a for c, s, a in charges[["customer_id", "period_start", "amount_minor"]].values}
+        rows = charges[["customer_id", "period_start", "amount_minor"]].itertuples(index=False)
+        paid = {(customer, start.to_pydatetime()): amount for customer, start, amount in rows}
         assert all(prices[key] == amount for key, amount in paid.items())
         assert len(prices) - len(paid) <= 3 + len(prices) // 100  # charges that failed are tried again after the end
         invoices = charges.set_index("invoice_id")["amount_minor"]
@@ -296,6 +297,12 @@ def test_services_can_be_left_out_and_users_be_few():
     assert {kind for _, kind in tables} == {"playback", "app_event", "subscription", "payment"}
     users = {u for (_, k), t in tables.items() if k == "playback" for u in t["user_id"].to_pylist()}
     assert 100 < len(users) <= 200
+
+
+def test_a_day_on_which_nobody_listens_is_empty():
+    stream = EventStream(small_world())
+    tables_of(stream.history(30, users=20, services=False))
+    assert len(stream.truth.tenants["tokyo"].listening.days) < 30
 
 
 def test_a_past_can_end_elsewhere():

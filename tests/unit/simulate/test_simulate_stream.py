@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -178,11 +178,17 @@ def test_rare_types_wait_for_a_full_batch_unless_they_get_stale(world):
     assert longest <= 1_200_000
 
 
+def columns(table: pa.Table, *names: str):
+    """Rows of some columns, then of the event time in microseconds."""
+    return zip(*(table[n].to_pylist() for n in names), us(table["event_time"]).tolist(), strict=True)
+
+
 def test_answers_come_after_what_they_answer(live: Run):
+    metric_of = {e.name: e.metric for e in live.world.experiments}
     for tenant in live.world.tenants:
         tables = {kind: live.tables[tenant, kind] for kind, _ in MIX}
-        predicted = dict(zip(tables["prediction"]["prediction_id"].to_pylist(), us(tables["prediction"]["event_time"])))
-        for name, when in zip(tables["label"]["prediction_id"].to_pylist(), us(tables["label"]["event_time"])):
+        predicted = dict(columns(tables["prediction"], "prediction_id"))
+        for name, when in columns(tables["label"], "prediction_id"):
             assert predicted.pop(name) < when
         shown = {row["slate_id"]: row for row in tables["recommendation"].to_pylist()}
         for row in tables["feedback"].to_pylist():
@@ -190,17 +196,10 @@ def test_answers_come_after_what_they_answer(live: Run):
             assert slate["event_time"] < row["event_time"]
             assert slate["items"][row["position"]] == row["item"]
             assert slate["user_id"] == row["user_id"]
-        exposed = defaultdict(lambda: np.iinfo(np.int64).max)
-        metric_of = {e.name: e.metric for e in live.world.experiments}
-        table = tables["exposure"]
-        for unit, name, when in zip(
-            table["unit_id"].to_pylist(), table["experiment"].to_pylist(), us(table["event_time"])
-        ):
-            exposed[unit, metric_of[name]] = min(exposed[unit, metric_of[name]], when)
-        table = tables["outcome"]
-        for unit, metric, when in zip(
-            table["unit_id"].to_pylist(), table["metric"].to_pylist(), us(table["event_time"])
-        ):
+        exposed = {}
+        for unit, name, when in columns(tables["exposure"], "unit_id", "experiment"):
+            exposed.setdefault((unit, metric_of[name]), when)
+        for unit, metric, when in columns(tables["outcome"], "unit_id", "metric"):
             assert exposed[unit, metric] < when
 
 

@@ -92,9 +92,7 @@ def test_experiments_are_counted_by_variant(run: Run):
     for tenant, truth in run.truth.tenants.items():
         told = truth.to_dict()["learning"]["experiments"]
         exposures = run.tables[tenant, "exposure"]
-        rows = query(
-            "select experiment, variant, count(*), count(distinct unit_id) from e group by all", e=exposures
-        )
+        rows = query("select experiment, variant, count(*), count(distinct unit_id) from e group by all", e=exposures)
         assert {(e, v): (n, units) for e, v, n, units in rows} == {
             (e, v): (told[e][v]["exposures"], told[e][v]["units"])
             for e in told
@@ -105,8 +103,8 @@ def test_experiments_are_counted_by_variant(run: Run):
         rows = query(
             "with a as (select distinct unit_id, experiment, variant from e) "
             "select metric, variant, count(*), sum(value) from o join a using (unit_id) "
-            "where (experiment, metric) in (('autoplay','minutes'),('paywall_copy','converted'),('hifi_upsell','plays')) "
-            "group by all",
+            "where (experiment, metric) in "
+            "(('autoplay', 'minutes'), ('paywall_copy', 'converted'), ('hifi_upsell', 'plays')) group by all",
             e=exposures,
             o=run.tables[tenant, "outcome"],
         )
@@ -129,7 +127,8 @@ def test_predictions_labels_and_feedback_are_counted(run: Run):
     for tenant, truth in run.truth.tenants.items():
         told = truth.to_dict()["learning"]
         rows = query(
-            "select model, count(*), count(value), sum(value)::bigint from p left join l using (prediction_id) group by 1",
+            "select model, count(*), count(value), sum(value)::bigint "
+            "from p left join l using (prediction_id) group by 1",
             p=run.tables[tenant, "prediction"],
             l=run.tables[tenant, "label"],
         )
@@ -174,7 +173,9 @@ def test_models_are_calibrated_and_drift_as_they_state():
     tables = tables_of(stream.batches(400_000, 500, rate=200_000.0))
     predictions = pa.concat_tables([t for (_, k), t in tables.items() if k == "prediction"])
     labels = pa.concat_tables([t for (_, k), t in tables.items() if k == "label"])
-    frame = predictions.drop_columns("event_id").to_pandas().merge(labels.select(["prediction_id", "value"]).to_pandas())
+    frame = (
+        predictions.drop_columns("event_id").to_pandas().merge(labels.select(["prediction_id", "value"]).to_pandas())
+    )
     assert len(frame) == 10_000
     features = np.array([[v for _, v in row] for row in frame["features"]])
     assert {tuple(k for k, _ in row) for row in frame["features"]} == {model.features}

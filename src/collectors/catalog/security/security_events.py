@@ -97,7 +97,7 @@ class SecurityEventConfig(CollectorConfig):
     quiet_seconds: float = Field(default=1800.0, ge=1, le=604_800)
     """An attack is over, and will be reported anew, after so long without a further sign of it."""
 
-    max_principals: int = Field(default=32_768, ge=16, le=1 << 22)
+    max_principals: int = Field(default=32_768, ge=16, le=1 << 20)
     """Failing principals remembered at once."""
 
     max_networks: int = Field(default=8_192, ge=16, le=1 << 20)

@@ -53,7 +53,7 @@ export class TenantLive {
     this.resumeListeners = new Set();
     /** @type {Set<string>} */
     this.knownMetrics = new Set();
-    this.metricsAskedMs = 0;
+    this.metricsAskedMs = -Infinity;
     /** @type {{atMs: number, answer: Promise<any>}|null} */
     this.latest = null;
     this.stream = new EventStream((lastId, signal) => api.stream(tenantPath(tenant, "stream"), lastId, signal), {

@@ -29,7 +29,7 @@ _HEARTBEAT = b": still here\n\n"
 _LAST_WORD_SECONDS = 1.0
 _FIRST_MESSAGE_SECONDS = 10.0
 _FIRST_MESSAGE_CHARACTERS = 1024
-_GOING_AWAY, _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1001, 1008, 1013  # RFC 6455, and IANA's registry for the last
+_POLICY_VIOLATION, _SERVICE_RESTART, _TRY_AGAIN_LATER = 1008, 1012, 1013  # RFC 6455 and its registry of codes
 
 LastEventId = Annotated[str, Header(max_length=200, description="Id of the last event seen; what came after is sent.")]
 
@@ -128,7 +128,7 @@ async def stream_messages(socket: WebSocket, context: Given, tenant: str) -> Non
 
 async def _converse(socket: WebSocket, subscription: Subscription, guard: _Guard) -> None:
     """Send frames until the client leaves, is too slow, or may no longer listen; or the server stops."""
-    code = _GOING_AWAY
+    code = _SERVICE_RESTART
 
     async def send() -> None:
         nonlocal code

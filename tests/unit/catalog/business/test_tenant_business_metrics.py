@@ -226,7 +226,7 @@ SMALL = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(SMALL)
 def test_small_histories_equal_the_plain_recomputation(tmp_path_factory, small) -> None:
     end = instant(2026, 3, 30, 1)

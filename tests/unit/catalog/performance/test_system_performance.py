@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from collectors.catalog.performance.system import cgroup, cpu, memory, process
+from collectors.catalog.performance.system.area import Reading
 from collectors.catalog.performance.system_performance import SystemPerformanceCollector, SystemPerformanceConfig
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import CollectorContext
@@ -527,6 +528,8 @@ def test_a_path_outside_the_cgroup_namespace_is_not_followed(tmp_path):
     group = cgroup.AREA.read(Procfs(str(tmp_path / "proc"), str(tmp_path / "sys"), str(root)), None)
     assert group is not None
     assert group.memory == 42
+    unknown = [s for s in cgroup.AREA.derive(Reading(group, 1.0), None) if s.metric.endswith("memory.utilization")]
+    assert [s.reason for s in unknown] == ["the control group does not account for it"]
 
 
 def test_parsers_take_what_the_manuals_allow():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,8 +20,7 @@ NO_ROWS: Rows = np.empty(0, np.intp)
 _FEW = 4
 """Events that stand beside their key. Most keys never have more, and then the table stays small and quick."""
 _SMALLEST = 16
-_INDEX_BYTES = 160
-"""Upper bound of what a dictionary of two integers takes for an entry, spare room included."""
+_INDEX_BYTES = 16
 _MARKS = 1 << 16
 _MARKS_MASK = np.uint64(_MARKS - 1)
 
@@ -45,7 +43,8 @@ class KeyedEvents:
         self._max_keys = max_keys
         self._distinct = distinct
         self._rules = rules
-        self._index: dict[int, int] = {}
+        self._sorted: Keys = np.empty(0, np.uint64)
+        self._sorted_rows = NO_ROWS
         self._allocate(min(_SMALLEST, max_keys))
         self._allocate_slots(0)
 
@@ -72,7 +71,7 @@ class KeyedEvents:
         return 16 if self._distinct else 8
 
     def admit(self, keys: Keys, newest: Times, *, floor_us: int, marked_since_us: int) -> Rows:
-        """Return the rows of distinct keys, making new ones; -1 for those there is no room for.
+        """Return the rows of distinct, sorted keys, making new ones; -1 for those there is no room for.
 
         Keys whose newest event is before ``floor_us`` and whose marks are all before ``marked_since_us`` make room.
         """
@@ -84,12 +83,14 @@ class KeyedEvents:
             absent = np.flatnonzero(rows < 0)
             if absent.size > len(self._vacant):
                 self.evicted += absent.size - len(self._vacant)
-                absent = absent[_newest(newest[absent], len(self._vacant))]
+                absent = np.sort(absent[_newest(newest[absent], len(self._vacant))])
         if absent.size:
             fresh, self._vacant = self._vacant[: absent.size], self._vacant[absent.size :]
             rows[absent] = fresh
             self.key[fresh] = keys[absent]
-            self._index.update(zip(keys[absent].tolist(), fresh.tolist(), strict=True))
+            at = np.searchsorted(self._sorted, keys[absent])
+            self._sorted = np.insert(self._sorted, at, keys[absent])
+            self._sorted_rows = np.insert(self._sorted_rows, at, fresh)
         known = rows >= 0
         self.newest[rows[known]] = np.maximum(self.newest[rows[known]], newest[known])
         return rows
@@ -177,11 +178,15 @@ class KeyedEvents:
         self._slot_time[:taken], self._slot_member[:taken] = state["slot_time"], state["slot_member"]
         self._vacant = np.arange(used, rows)
         self._free = list(range(slots - 1, taken - 1, -1))
-        self._index = dict(zip(self.key[:used].tolist(), range(used), strict=True))
+        self._sorted_rows = np.argsort(self.key[:used])
+        self._sorted = self.key[self._sorted_rows]
 
     def _rows_of(self, keys: Keys) -> Rows:
-        # Both loops run in C; a hash table of NumPy arrays is no quicker, and cannot forget.
-        return np.fromiter(map(self._index.get, keys.tolist(), repeat(-1)), np.intp, len(keys))
+        # A search in a sorted array, for sorted keys, is quicker here than a dictionary or a hash table of arrays.
+        if len(self._sorted) == 0:
+            return np.full(len(keys), -1, np.intp)
+        at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        return np.where(self._sorted[at] == keys, self._sorted_rows[at], -1)
 
     def _allocate(self, capacity: int) -> None:
         self.key: Keys = np.zeros(capacity, np.uint64)
@@ -237,13 +242,13 @@ class KeyedEvents:
 
     def _leave(self, rows: Rows) -> None:
         """Empty rows for other keys."""
-        for key in self.key[rows].tolist():
-            del self._index[key]
         slots = self.slot[rows]
         self._free.extend(slots[slots >= 0].tolist())
         self.key[rows], self.count[rows], self.slot[rows] = 0, 0, -1
         self.newest[rows], self.marks[rows] = NEVER, NEVER
         self._vacant = np.concatenate((self._vacant, rows))
+        stays = self.key[self._sorted_rows] != 0
+        self._sorted, self._sorted_rows = self._sorted[stays], self._sorted_rows[stays]
 
 
 def _newest(times: Times, count: int) -> Rows:

@@ -1,0 +1,33 @@
+"""What the suite knows of each analytical collector, and where engines are known to differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.compliance.seeded import Case
+
+CASES: Mapping[str, Case] = {
+    "tenant_business_metrics": Case({"quotas": {"plays": 1000}}),
+    "user_engagement": Case(),
+}
+"""The run of each collector, by its name."""
+
+STUB = """
+tests/compliance/cases.py has no case for {name}. Add to CASES, with what its configuration needs:
+
+    "{name}": Case(),
+"""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference between engines that is known: whose it is to mend, and why it is there."""
+
+    whose: Literal["ours", "upstream", "never"]
+    reason: str
+
+
+KNOWN_GAPS: Mapping[tuple[str, str], Gap] = {}
+"""Gaps by collector and query. A gap that no longer shows fails its test until its line is removed."""
