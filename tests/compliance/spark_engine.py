@@ -45,8 +45,8 @@ class SailEngine:
         declared = ROLLUPS.get(name)
         table = rollup(name) if declared else events(name)
         if not files:
-            empty = table.schema().to_pyarrow().empty_table()
-            self._spark.createDataFrame(empty).createOrReplaceTempView(name)
+            nulls = pa.Table.from_pylist([{}], table.schema().to_pyarrow())  # no rows at all would have no schema
+            self._spark.createDataFrame(nulls).limit(0).createOrReplaceTempView(name)
             return
         columns = table.columns
         stored = self._spark.read.parquet(*(file.path for file in files))

@@ -130,14 +130,13 @@ def _joined(lists: pa.ListArray, elements: pa.StringArray) -> pa.StringArray:
 def _escaped(column: pa.StringArray) -> pa.StringArray:
     """Escape what a JSON string can't hold as it is."""
     _, offsets, data = column.buffers()
-    if data is not None:
-        ends = np.frombuffer(offsets, dtype=np.int32)[[column.offset, column.offset + len(column)]]
-        signs = np.frombuffer(data, dtype=np.uint8)[ends[0] : ends[1]]
-        special = np.flatnonzero(np.bincount(signs[_SPECIAL.take(signs)], minlength=256)).tolist()
-        # The backslash comes first, so that those which the other escapes bring are not escaped again.
-        for sign in sorted(map(chr, special), key=lambda s: s != "\\"):
-            escape = f"\\{sign}" if sign in '"\\' else _SHORT.get(sign, f"\\u{ord(sign):04x}")
-            column = pc.replace_substring(column, sign, escape)
+    ends = np.frombuffer(offsets, dtype=np.int32)[[column.offset, column.offset + len(column)]]
+    signs = np.frombuffer(data, dtype=np.uint8)[ends[0] : ends[1]]
+    special = np.flatnonzero(np.bincount(signs[_SPECIAL.take(signs)], minlength=256)).tolist()
+    # The backslash comes first, so that those which the other escapes bring are not escaped again.
+    for sign in sorted(map(chr, special), key=lambda s: s != "\\"):
+        escape = f"\\{sign}" if sign in '"\\' else _SHORT.get(sign, f"\\u{ord(sign):04x}")
+        column = pc.replace_substring(column, sign, escape)
     return column
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import decimal
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -59,7 +59,7 @@ def foreign_batch() -> pa.RecordBatch:
             "event_time": pa.array([1, 2, None] * 2, pa.timestamp("ns", "Europe/Berlin")),
             "country": pa.array(["SE", None, "DE"] * 2, pa.large_string()),
             "properties": pa.array(['{"k":1}', None, "{}"] * 2),
-            "struct": pa.array([{"a": [1, 2], "d": datetime.date(2026, 1, 1)}, None, {"a": None, "d": None}] * 2),
+            "struct": pa.array([{"a": [1, 2], "d": date(2026, 1, 1)}, None, {"a": None, "d": None}] * 2),
             "map": pa.array([[("a", b"x")], None, []] * 2, pa.map_(pa.string(), pa.binary())),
             "decimal": pa.array([decimal.Decimal("1.5"), None, decimal.Decimal("-2.25")] * 2),
             "views": pa.array([["a"], None, ["longer than twelve bytes"]] * 2, pa.large_list(pa.string_view())),

@@ -93,8 +93,16 @@ def test_a_buffer_is_taken_like_bytes() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view(), pa.json_()]
-    + [pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.uint32(), pa.large_string())],
+    [
+        pa.large_string(),
+        pa.string_view(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.json_(),
+        pa.dictionary(pa.int8(), pa.string()),
+        pa.dictionary(pa.uint32(), pa.large_string()),
+    ],
     ids=str,
 )
 def test_any_text_becomes_text(kind: pa.DataType) -> None:

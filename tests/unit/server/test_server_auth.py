@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from server_world import SteppedClock
 
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.control_store import ApiKey, ControlStore, Scope
@@ -19,7 +20,6 @@ from collectors.errors import (
     UnknownName,
 )
 from collectors.server.auth import Authenticator
-from server_world import SteppedClock
 
 
 class CountingStore(ControlStore):
@@ -91,9 +91,7 @@ def test_a_key_is_found_in_every_place_it_may_stand(store: CountingStore, clock:
         bearer("x" * 5000),
     ],
 )
-def test_anything_else_is_no_key(
-    store: CountingStore, clock: SteppedClock, headers: list[tuple[bytes, bytes]]
-) -> None:
+def test_anything_else_is_no_key(store: CountingStore, clock: SteppedClock, headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthenticated):
         Authenticator(store, clock).authenticate(headers)
 

@@ -7,10 +7,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from server_world import NOW_US, WORKER_FRAME, SteppedClock, Worker, alert_frame, samples_frame, status_frame
 
 from collectors.errors import Overloaded
 from collectors.server.live import HEARTBEAT_SECONDS, Frame, Limits, LiveHub, Subscription
-from server_world import NOW_US, WORKER_FRAME, SteppedClock, Worker, alert_frame, samples_frame, status_frame
 
 
 def hub(tmp_path: Path, limits: Limits | None = None) -> tuple[LiveHub, SteppedClock]:
@@ -182,9 +182,7 @@ def test_whoever_comes_back_gets_what_it_missed_of_its_own_tenant(tmp_path: Path
         live.take(samples_frame("alpha", number))
         live.take(samples_frame("beta", 100 + number))
     seen = asyncio.run(waiting(first))[0].id
-    values = [
-        orjson.loads(f.data)["samples"][0]["value"] for f in asyncio.run(waiting(live.subscribe("alpha", seen)))
-    ]
+    values = [orjson.loads(f.data)["samples"][0]["value"] for f in asyncio.run(waiting(live.subscribe("alpha", seen)))]
     assert values == [1, 2]
     assert asyncio.run(waiting(live.subscribe("alpha", 2**62))) == []
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
+from server_world import NOW_US, Gateway
 
 from collectors.drivers.sample_store import DeclaredMetric, LabelledSample, Series
 from collectors.model.metric import Kind, MetricSpec, Sample, Unit
 from collectors.server.openmetrics import OPENMETRICS, PLAIN, Exposition, prefers_openmetrics, prometheus_name
-from server_world import NOW_US, Gateway
 
 UTILIZATION = MetricSpec(
     "system.cpu.utilization", Kind.GAUGE, Unit.RATIO, 'Share of "time" a CPU was busy.', ("cpu.mode",)

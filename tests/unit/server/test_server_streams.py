@@ -9,9 +9,6 @@ import httpx
 import orjson
 import pytest
 import websockets
-from websockets.asyncio.client import ClientConnection, connect
-
-from collectors.server.live import Limits
 from server_world import (
     Gateway,
     alert_frame,
@@ -22,6 +19,9 @@ from server_world import (
     status_frame,
     working,
 )
+from websockets.asyncio.client import ClientConnection, connect
+
+from collectors.server.live import Limits
 
 
 async def test_what_the_worker_publishes_arrives_as_events_of_its_tenant(gateway: Gateway) -> None:
@@ -202,7 +202,9 @@ async def test_a_websocket_gets_the_same_frames(gateway: Gateway) -> None:
                 assert frame == {"event": "alert", "data": {"id": "a", "state": "firing"}}
 
 
-@pytest.mark.parametrize(("key", "tenant", "status"), [("nobody", "alpha", 401), ("beta-read", "alpha", 404), ("alpha-write", "alpha", 403)])
+@pytest.mark.parametrize(
+    ("key", "tenant", "status"), [("nobody", "alpha", 401), ("beta-read", "alpha", 404), ("alpha-write", "alpha", 403)]
+)
 async def test_a_websocket_is_refused_as_a_request_would_be(
     gateway: Gateway, key: str, tenant: str, status: int
 ) -> None:

@@ -20,7 +20,8 @@ NO_ROWS: Rows = np.empty(0, np.intp)
 _FEW = 4
 """Events that stand beside their key. Most keys never have more, and then the table stays small and quick."""
 _SMALLEST = 16
-_INDEX_BYTES = 16
+_INDEX_BYTES = 24
+"""For each key, its place in the sorted index, its row, and the row's place among the vacant ones."""
 _MARKS = 1 << 16
 _MARKS_MASK = np.uint64(_MARKS - 1)
 

@@ -1,0 +1,1 @@
+"""``collectors import``: files of other people's making become events."""

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import jsonschema_rs
+import orjson
+import pytest
+from server_world import NOW_US, Gateway
+
+from collectors.intake.ndjson import decode_json
+from collectors.intake.validate import validate
+from collectors.model.event_type import EventType
+from collectors.model.event_types import EVENT_TYPES
+from collectors.server.event_schema import json_schema
+
+types = pytest.mark.parametrize("event_type", EVENT_TYPES.values(), ids=EVENT_TYPES)
+
+
+def accepted(event_type: EventType, event: dict[str, object]) -> bool:
+    """Whether intake takes the event."""
+    decoded = decode_json(orjson.dumps(event), event_type)
+    return not decoded.bad and not validate(decoded.table, event_type, NOW_US)
+
+
+@types
+def test_the_schema_is_one_and_allows_the_example(event_type: EventType) -> None:
+    schema = json_schema(event_type)
+    jsonschema_rs.meta.validate(schema)
+    example = dict(event_type.example)
+    assert jsonschema_rs.is_valid(schema, example)
+    assert accepted(event_type, example)
+
+
+@types
+def test_schema_and_intake_agree_on_what_is_wrong(event_type: EventType) -> None:
+    schema = json_schema(event_type)
+    good = dict(event_type.example)
+    wrong: list[dict[str, object]] = [
+        {k: v for k, v in good.items() if k != f.name} for f in event_type.columns if f.required
+    ]
+    for field in event_type.columns:
+        if field.name in ("event_id", "event_time", "properties", "attributes"):
+            continue
+        wrong += [
+            {**good, field.name: value} for value in ({"an": "object"}, "x" * 70_000, -(2**70), 1.5, True, [None], [[]])
+        ]
+        wrong.append({**good, field.name: None})
+    for event in wrong:
+        valid = jsonschema_rs.is_valid(schema, event)
+        assert valid == accepted(event_type, event), {
+            k: event.get(k) for k in set(event) if event.get(k) != good.get(k)
+        }
+
+
+async def test_the_vocabulary_is_listed_and_described_for_any_key(gateway: Gateway) -> None:
+    async with gateway.client("alpha-write") as client:
+        listed = (await client.get("/v1/event-types")).json()
+        one = (await client.get("/v1/event-types/playback")).json()
+    assert [t["name"] for t in listed] == list(EVENT_TYPES)
+    assert one["json_schema"] == json_schema(EVENT_TYPES["playback"])
+    assert (one["name"], one["retention_days"], one["example"]["track_id"]) == ("playback", 400, "t-1001")
