@@ -29,12 +29,12 @@ test: setup ## Run all tests (arguments: ARGS="-k name")
 check: lint types rooms test ## Everything CI checks
 
 lint: setup ## Style and formatting
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 
 format: setup ## Rewrite to the project's formatting
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks tools
+	$(BIN)/ruff format src tests benchmarks tools
 
 types: setup ## Static types
 	$(BIN)/mypy

@@ -1,4 +1,7 @@
-"""Measure the event path: ``python -m benchmarks P1 P3 --seconds 60``. One JSON line a result, also in benchmarks/out."""
+"""Measure the event path: ``python -m benchmarks P1 P3 --seconds 60``.
+
+Each result is one JSON line, printed and added to benchmarks/out/results.jsonl.
+"""
 
 from __future__ import annotations
 

@@ -141,7 +141,8 @@ def send(pool: ArrowPool | NdjsonPool, options: dict[str, Any], tally: Tally, st
             due += connections * n / rate
         if now >= deadline:
             return
-        status, answer = connection.post(f"/v1/tenants/{tenant}/events/{type_name}", options["keys"][tenant], media, body)
+        path = f"/v1/tenants/{tenant}/events/{type_name}"
+        status, answer = connection.post(path, options["keys"][tenant], media, body)
         tally.latencies_ms.append((time.perf_counter() - now) * 1e3)
         if status == 202:
             receipt = json.loads(answer)
@@ -165,16 +166,15 @@ def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     start, cpu = time.perf_counter(), time.process_time()
-    threads = [
-        threading.Thread(target=send, args=(pool, options, tally, start, i)) for i, tally in enumerate(tallies)
-    ]
+    threads = [threading.Thread(target=send, args=(pool, options, tally, start, i)) for i, tally in enumerate(tallies)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     elapsed = time.perf_counter() - start
     waits = np.sort(np.concatenate([np.array(t.latencies_ms) for t in tallies]))
-    total = {name: sum(getattr(t, name) for t in tallies) for name in ("sent", "accepted", "duplicate", "rejected", "refused", "bytes")}
+    names = ("sent", "accepted", "duplicate", "rejected", "refused", "bytes")
+    total = {name: sum(getattr(t, name) for t in tallies) for name in names}
     print(
         json.dumps(
             total

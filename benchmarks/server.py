@@ -130,10 +130,10 @@ def running(port: int = 0, folder: Path | None = None, **overrides: object) -> I
 def _until_ready(server: Server, seconds: float = 60.0) -> None:
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health/ready", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+        url = f"http://127.0.0.1:{server.port}/health/ready"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.status == 200:
+                return
         if server.process.poll() is not None:
             raise RuntimeError((server.folder / "server.log").read_text()[-3000:])
         time.sleep(0.05)

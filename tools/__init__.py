@@ -1,0 +1,1 @@
+"""Development tools: generated pages and scaffolds."""

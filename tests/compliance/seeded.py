@@ -65,7 +65,7 @@ def seeded_lake(folder: Path) -> Snapshot:
         on_time = [r for number, r in enumerate(records) if number % 7]
         for batch, part in zip(batches, (on_time[::2], on_time[1::2], late), strict=True):
             batch[name] = rows(name, part)
-    return write_lake(folder, batches, ZONES.__getitem__)
+    return write_lake(folder, batches, ZONES.__getitem__, by_day=False)
 
 
 def _records(event_type: EventType, rng: random.Random) -> Iterator[dict[str, Any]]:

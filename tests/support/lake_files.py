@@ -45,32 +45,43 @@ def rows(event_type: str, records: Iterable[Record]) -> pa.Table:
 
 
 def write_lake(
-    folder: Path, batches: Sequence[Mapping[str, pa.Table]], zone: Callable[[str], str] = lambda _: "UTC"
+    folder: Path,
+    batches: Sequence[Mapping[str, pa.Table]],
+    zone: Callable[[str], str] = lambda _: "UTC",
+    *,
+    by_day: bool = True,
 ) -> Snapshot:
-    """Write each batch as its own files, by day for events, and as partial sums for rollups."""
+    """Write each batch as files of its own: of events one a day, or one in all; of rollups one of partial sums."""
     files: dict[str, list[LakeFile]] = {}
     for number, batch in enumerate(batches):
         for name, unsorted in batch.items():
             if not unsorted.num_rows:
                 continue
             table = unsorted.sort_by("tenant_id")
-            for day in pc.unique(table.column("day")).to_pylist():
-                part = table.filter(pc.equal(table.column("day"), pa.scalar(day, pa.date32()))).drop_columns("day")
-                file = _write(folder / name / f"day={day}" / f"{number}.parquet", part, Days(day, day))
+            for part in _days(table) if by_day else [table]:
+                file = _write(folder / name, number, part.drop_columns("day"), _extent(part, "day"))
                 files.setdefault(name, []).append(file)
             for rollup in ROLLUPS.values():
                 if rollup.source == name:
                     partial = partial_rows(rollup, table, zone)
-                    period = pc.min_max(partial.column(rollup.period)).as_py()
-                    file = _write(
-                        folder / rollup.name / f"{number}.parquet", partial, Days(period["min"], period["max"])
-                    )
+                    file = _write(folder / rollup.name, number, partial, _extent(partial, rollup.period))
                     files.setdefault(rollup.name, []).append(file)
     return Snapshot({name: tuple(of_table) for name, of_table in files.items()})
 
 
-def _write(path: Path, table: pa.Table, days: Days) -> LakeFile:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _days(table: pa.Table) -> Iterable[pa.Table]:
+    for day in pc.unique(table.column("day")):
+        yield table.filter(pc.equal(table.column("day"), day))
+
+
+def _extent(table: pa.Table, column: str) -> Days:
+    extent = pc.min_max(table.column(column)).as_py()
+    return Days(extent["min"], extent["max"])
+
+
+def _write(folder: Path, batch: int, table: pa.Table, days: Days) -> LakeFile:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{days.first}-{batch}.parquet"
     pq.write_table(table, path)
     tenants = table.column("tenant_id")
     return LakeFile(str(path), days, (tenants[0].as_py(), tenants[-1].as_py()))

@@ -11,7 +11,6 @@ import typer
 from collectors.cli import (
     catalogue,
     check,
-    import_file,
     keys,
     ledger,
     replay,
@@ -21,6 +20,7 @@ from collectors.cli import (
     tenants,
     top,
 )
+from collectors.cli.importing import command
 from collectors.errors import BadInput, CollectorsError, ConfigError
 
 app = typer.Typer(
@@ -32,24 +32,24 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help comes three times as fast
     pretty_exceptions_enable=False,
 )
-app.command()(serve.serve)
-app.command()(check.check)
-app.command()(simulate.simulate)
-app.command("import")(import_file.import_file)
-app.command()(tap.tap)
-app.command()(top.top)
-app.command()(ledger.ledger)
-app.command()(replay.replay)
+app.command(epilog=serve.EXAMPLES)(serve.serve)
+app.command(epilog=check.EXAMPLES)(check.check)
+app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
+app.command("import", epilog=command.EXAMPLES)(command.import_file)
+app.command(epilog=tap.EXAMPLES)(tap.tap)
+app.command(epilog=top.EXAMPLES)(top.top)
+app.command(epilog=ledger.EXAMPLES)(ledger.ledger)
+app.command(epilog=replay.EXAMPLES)(replay.replay)
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
-app.command()(catalogue.collectors)
-app.command()(catalogue.events)
+app.command(epilog=catalogue.COLLECTORS_EXAMPLES)(catalogue.collectors)
+app.command(epilog=catalogue.EVENTS_EXAMPLES)(catalogue.events)
 
 
 @app.callback(invoke_without_command=True)
 def options(
     *,
-    version: bool = typer.Option(False, "--version", help="Print the version."),  # noqa: FBT003 - typer's way
+    version: bool = typer.Option(False, "--version", help="Print the version."),
 ) -> None:
     """Handle what is not about one command."""
     if version:
@@ -71,6 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"collectors: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | BadInput) else 1
     except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stdout = None  # type: ignore[assignment]  # so that the interpreter does not flush it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
         return 0
     return 0

@@ -13,18 +13,16 @@ if TYPE_CHECKING:
     from collectors.model.event_type import EventType
 
 
+COLLECTORS_EXAMPLES = options.examples("collectors collectors", "collectors collectors system_performance")
+EVENTS_EXAMPLES = options.examples("collectors events", "collectors events playback")
+
+
 def collectors(
     *,
     name: Annotated[str | None, typer.Argument(help="One collector, with its metrics.", metavar="[NAME]")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the installed collectors, or the metrics of one.
-
-    \b
-    Examples:
-      collectors collectors
-      collectors collectors system_performance
-    """
+    """List the installed collectors, or the metrics of one."""
     from collectors.contract.registry import collector_names
 
     if name is not None:
@@ -43,13 +41,7 @@ def events(
     name: Annotated[str | None, typer.Argument(help="One event type, with its fields.", metavar="[TYPE]")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the event types, or the fields of one.
-
-    \b
-    Examples:
-      collectors events
-      collectors events playback
-    """
+    """List the event types, or the fields of one."""
     from collectors.model.event_types import EVENT_TYPES, event_type
 
     if name is not None:
@@ -121,7 +113,7 @@ def _print_fields(event_type: EventType, *, as_json: bool) -> None:
         print_json({"type": event_type.name, "description": event_type.description, "fields": fields})
         return
     rows = [
-        (f["name"], f["type"], "yes" if f["required"] else "", f["personal"], f["allowed"], f["description"])
+        (f["name"], str(f["type"]), "yes" if f["required"] else "", f["personal"], f["allowed"], f["description"])
         for f in fields
     ]
     columns = ("field", "type", "required", "personal", "allowed", "description")

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collectors.cli import options
+
 if TYPE_CHECKING:
     from collectors.config.server import ServerConfig
+
+
+EXAMPLES = options.examples(
+    "collectors check --sample > collectors.toml",
+    "collectors check collectors.toml",
+    "COLLECTORS_LAKE__LOAD_SECONDS=2 collectors check",
+)
 
 
 def check(
@@ -24,12 +33,6 @@ def check(
 
     Looks at the file and at variables such as COLLECTORS_INTAKE__MAX_ROWS; prints every problem with its line and its
     fix and exits with 2, or tells what would run.
-
-    \b
-    Examples:
-      collectors check --sample > collectors.toml
-      collectors check collectors.toml
-      COLLECTORS_LAKE__LOAD_SECONDS=2 collectors check
     """
     from collectors.config.loading import load_server_config
     from collectors.config.settings import config_schema, sample_toml

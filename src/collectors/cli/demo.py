@@ -57,7 +57,7 @@ class Feeder:
 
     def __init__(self, feed: Feed) -> None:
         # The kernel watches the thread that starts it: to be called from one that lives as long as the server.
-        self._process = subprocess.Popen([sys.executable, "-m", "collectors.cli.demo"], stdin=subprocess.PIPE)  # noqa: S603 - our own
+        self._process = subprocess.Popen([sys.executable, "-m", "collectors.cli.demo"], stdin=subprocess.PIPE)
         assert self._process.stdin is not None
         with self._process.stdin as pipe:
             pipe.write(json.dumps({"url": feed.url, "keys": feed.keys, "rate": feed.rate}).encode())
@@ -67,9 +67,13 @@ class Feeder:
         """The process id."""
         return self._process.pid
 
+    def ask_to_stop(self) -> None:
+        """Ask the process to end, without waiting for it."""
+        self._process.terminate()
+
     def stop(self) -> None:
         """End the process."""
-        self._process.terminate()
+        self.ask_to_stop()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -16,24 +16,24 @@ app = typer.Typer(help="Manage API keys, and the keys that protect personal data
 Name = Annotated[str, typer.Argument(help="The tenant.", metavar="TENANT")]
 
 
-@app.command()
+@app.command(
+    epilog=options.examples(
+        'collectors keys create acme --scope write --label "ios app"',
+        "collectors keys create --all --scope read --label prometheus",
+    )
+)
 def create(
     *,
     tenant: Annotated[str | None, typer.Argument(help="The tenant; none with --all.", metavar="[TENANT]")] = None,
     every: Annotated[bool, typer.Option("--all", help="Make a key that holds for all tenants.")] = False,
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it allows, repeatable: write, read, admin. By default write and read.")
+        list[str] | None,
+        typer.Option(help="What it allows, repeatable: write, read, admin. By default write and read."),
     ] = None,
     label: Annotated[str, typer.Option(help="What it is for, for the list.")] = "",
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Make an API key and print it; it can't be had again.
-
-    \b
-    Examples:
-      collectors keys create acme --scope write --label "ios app"
-      collectors keys create --all --scope read --label prometheus
-    """
+    """Make an API key and print it; it can't be had again."""
     from collectors.drivers.control_store import Scope
 
     if (tenant is None) != every:
@@ -48,58 +48,50 @@ def create(
     print(key)
 
 
-@app.command("list")
+@app.command("list", epilog=options.examples("collectors keys list --tenant acme"))
 def list_(
     *,
     tenant: options.Tenant = None,
     as_json: options.AsJson = False,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """List the API keys, without their secrets.
-
-    \b
-    Example:
-      collectors keys list --tenant acme
-    """
-    found = [
-        {
-            "id": k.id,
-            "tenant": k.tenant,
-            "scopes": sorted(k.scopes),
-            "label": k.label,
-            "created": k.created_us,
-            "revoked": k.revoked_us,
-        }
-        for k in existing(data).control.keys(tenant)
-    ]
+    """List the API keys, without their secrets."""
+    found = existing(data).control.keys(tenant)
     if as_json:
-        print_json(found)
+        print_json(
+            [
+                {
+                    "id": k.id,
+                    "tenant": k.tenant,
+                    "scopes": sorted(k.scopes),
+                    "label": k.label,
+                    "created": k.created_us,
+                    "revoked": k.revoked_us,
+                }
+                for k in found
+            ]
+        )
         return
     rows = [
-        (k["id"], k["tenant"] or "(all)", ", ".join(k["scopes"]), k["label"], utc(k["created"]), utc(k["revoked"]))
+        (k.id, k.tenant or "(all)", ", ".join(sorted(k.scopes)), k.label, utc(k.created_us), utc(k.revoked_us))
         for k in found
     ]
     print_table(("key", "tenant", "scopes", "label", "created", "revoked"), rows)
 
 
-@app.command()
+@app.command(epilog=options.examples("collectors keys revoke 3f9a61c07be2"))
 def revoke(
     key: Annotated[str, typer.Argument(help="The key's id, as listed, or the whole key.", metavar="KEY")],
     *,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Make an API key worthless.
-
-    \b
-    Example:
-      collectors keys revoke 3f9a61c07be2
-    """
+    """Make an API key worthless."""
     parts = key.split("_")
     existing(data).control.revoke_key(parts[1] if len(parts) > 1 else key)
     note("The key is revoked.")
 
 
-@app.command()
+@app.command(epilog=options.examples("collectors keys rotate acme"))
 def rotate(
     tenant: Name,
     *,
@@ -108,12 +100,7 @@ def rotate(
     ] = False,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Give a tenant a new encryption key; what is stored stays readable.
-
-    \b
-    Example:
-      collectors keys rotate acme
-    """
+    """Give a tenant a new encryption key; what is stored stays readable."""
     from collectors.privacy.keys import Purpose
 
     keys = existing(data).keys
@@ -123,7 +110,7 @@ def rotate(
     note(f"Tenant {tenant} has a new encryption key{' and a new pseudonym key' if pseudonyms else ''}.")
 
 
-@app.command()
+@app.command(epilog=options.examples("collectors keys shred acme"))
 def shred(
     tenant: Name,
     *,
@@ -133,10 +120,6 @@ def shred(
     """Destroy a tenant's encryption keys: its protected personal data is gone for good.
 
     Nothing else is deleted, but no more events of the tenant are accepted.
-
-    \b
-    Example:
-      collectors keys shred acme
     """
     folder = existing(data)
     folder.control.tenant(tenant)

@@ -16,6 +16,12 @@ Ledger = dict[str, dict[str, dict[str, int]]]
 """Tenant to event type to counts."""
 
 
+EXAMPLES = options.examples(
+    "collectors ledger",
+    "collectors ledger --tenant acme --json",
+)
+
+
 def ledger(
     *,
     tenant: options.Tenant = None,
@@ -28,11 +34,6 @@ def ledger(
 
     Reads the data folder, also while no server runs; with --url it asks a server. Exits with 1 if any event is
     unaccounted for.
-
-    \b
-    Examples:
-      collectors ledger
-      collectors ledger --tenant acme --json
     """
     found = _from_server(url, key, data, tenant) if url else _from_folder(data, tenant)
     if as_json:

@@ -32,3 +32,8 @@ OneTenant = Annotated[str, typer.Option("--tenant", "-t", help="The tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 DEFAULT_DATA = Path("data")
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help: how it is used. The first character keeps the lines as they are."""
+    return "\n".join(("\b", "Examples:", *(f"  {command}" for command in commands)))

@@ -11,7 +11,6 @@ import sys
 from collectors.config.server import ServerConfig
 from collectors.monitoring.logs import configure_logs
 
-
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 

@@ -22,13 +22,20 @@ _PAGE = 200
 _COUNTS = ("accepted", "duplicate", "rejected", "dropped")
 
 
+EXAMPLES = options.examples(
+    "collectors replay --list",
+    "collectors replay --tenant acme --position 4711 --rename uid=user_id",
+    "collectors replay --tenant acme --all --set currency=EUR",
+)
+
+
 def replay(
     *,
     tenant: options.Tenant = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the dead letters and their reasons; replay none.")] = False,
-    position: Annotated[
-        list[int] | None, typer.Option(help="Position of a dead letter, repeatable.", min=1)
-    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the dead letters and their reasons; replay none.")
+    ] = False,
+    position: Annotated[list[int] | None, typer.Option(help="Position of a dead letter, repeatable.", min=1)] = None,
     every: Annotated[bool, typer.Option("--all", help="Replay all dead letters of the tenant.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -46,12 +53,6 @@ def replay(
     """Send rejected events in again after mending them: remove, then rename, then set.
 
     What is rejected again becomes a new dead letter. Exits with 1 if anything was.
-
-    \b
-    Examples:
-      collectors replay --list
-      collectors replay --tenant acme --position 4711 --rename uid=user_id
-      collectors replay --tenant acme --all --set currency=EUR
     """
     from collectors.cli.connect import Api, find_server
 
@@ -61,7 +62,8 @@ def replay(
             return
         if tenant is None or (not position) == (not every):
             raise ConfigError(
-                "it is not said what to replay", fix="give --tenant, and --position or --all; --list shows what there is."
+                "it is not said what to replay",
+                fix="give --tenant, and --position or --all; --list shows what there is.",
             )
         edit = {
             "set": {name: _value(text) for name, text in pairs(set_, "--set").items()},

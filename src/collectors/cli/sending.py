@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ class Media(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One request: events of one tenant and type. ``first_row`` is where they stand in what they come from."""
+    """One request: events of one tenant and type. ``numbers`` are their rows where they come from."""
 
     tenant: str
     type: str
@@ -46,7 +46,7 @@ class Parcel:
     media: Media
     key: str
     """Idempotency key: sent again, the parcel counts once."""
-    first_row: int = 0
+    numbers: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -89,7 +89,8 @@ class Receipts:
         for reason in answer.get("reasons", ()):
             self.reasons[str(reason["reason"]), str(reason["detail"])] += 1
             if len(self.examples) < _REASONS_KEPT:
-                self.examples.append((parcel.first_row + int(reason["row"]), str(reason["detail"])))
+                row = int(reason["row"])
+                self.examples.append((parcel.numbers[row] if parcel.numbers else row, str(reason["detail"])))
         if answer.get("dead_letter") is not None:
             self.dead_letters.append(int(answer["dead_letter"]))
 
@@ -237,10 +238,10 @@ class Sender:
         except httpx.TransportError as error:
             raise unreachable(self._target, error) from error
         if response.is_error:
-            error = refusal(response.status_code, response.content, response.headers)
-            if isinstance(error, TooLarge):
-                raise TooLarge(f"{error}; or send fewer at once with --batch-rows")
-            raise error
+            refused = refusal(response.status_code, response.content, response.headers)
+            if isinstance(refused, TooLarge):
+                raise TooLarge(f"{refused}; or send fewer at once with --batch-rows")
+            raise refused
         self._answered = self._clock.monotonic()
         answer: dict[str, Any] = response.json()
         return answer

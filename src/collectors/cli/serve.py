@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from collectors.cli import options
 from collectors.cli.connect import SERVER_FILE
 
 if TYPE_CHECKING:
@@ -27,25 +28,28 @@ _ANYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not 
 _RATE = 500.0
 
 
+EXAMPLES = options.examples(
+    "collectors serve --demo",
+    "collectors serve --config collectors.toml --port 9000",
+)
+
+
 def serve(
     *,
-    config: Annotated[Path | None, typer.Option(help="Configuration file, TOML; see: collectors check --sample.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration file, TOML; see: collectors check --sample.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.  [default: 8080]")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for everything that must survive.  [default: data]")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Create three demo tenants and feed them from the simulator.")] = (
-        False
-    ),
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Create three demo tenants and feed them from the simulator.")
+    ] = (False),
     demo_rate: Annotated[float, typer.Option(help="Events a second of the demo, over its tenants.", min=1)] = _RATE,
 ) -> None:
     """Start a server and keep it running until Ctrl-C or SIGTERM.
 
     Settings come from the file, then from variables such as COLLECTORS_PORT, then from the options here.
-
-    \b
-    Examples:
-      collectors serve --demo
-      collectors serve --config collectors.toml --port 9000
     """
     from collectors.config.loading import load_server_config
 
@@ -67,15 +71,21 @@ def _serve(config: ServerConfig, *, demo_rate: float | None) -> None:
         listener = stack.enter_context(bind(config))
         url = address(config.host, listener)
         supervisor = Supervisor(config, listener, clock)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, supervisor.stop)
-        stopping = stack.enter_context(_greeting(config, url, key, clock, demo=demo_rate is not None))
+        feeder = None
         if demo_rate is not None:
             from collectors.cli.demo import Feed, Feeder, create_tenants
 
             feeder = Feeder(Feed(url, create_tenants(folder), demo_rate))
             stack.callback(feeder.stop)
-        stack.callback(stopping.set)
+
+        def stop(*_: object) -> None:
+            if feeder is not None:
+                feeder.ask_to_stop()  # first, so that it does not meet a server that is gone
+            supervisor.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        stack.enter_context(_greeting(config, url, key, clock, demo=feeder is not None))
         supervisor.run()
 
 
@@ -88,10 +98,8 @@ def address(host: str, listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _greeting(
-    config: ServerConfig, url: str, key: str, clock: SystemClock, *, demo: bool
-) -> Iterator[threading.Event]:
-    """Once the server is ready, tell other commands and the person where it is; yields what ends the waiting."""
+def _greeting(config: ServerConfig, url: str, key: str, clock: SystemClock, *, demo: bool) -> Iterator[None]:
+    """Once the server is ready, tell other commands and the person where it is."""
     stopping = threading.Event()
     file = config.data / SERVER_FILE
 
@@ -107,7 +115,7 @@ def _greeting(
     thread = threading.Thread(target=greet, name="greeting")
     thread.start()
     try:
-        yield stopping
+        yield
     finally:
         stopping.set()
         thread.join()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PIPE_WIDTH = 200
-_THOUSAND = 1000.0
+_THOUSAND = 999.5  # rounded it would be a thousand
+_PREFIXES = ("", "k", "M", "G", "T")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -60,24 +61,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 def number(value: float | None, digits: int = 0) -> str:
     """Write a number with its thousands apart; a dash for none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def short(value: float) -> str:
     """Write a number in at most five characters: 999, 12.3k, 4.56M."""
-    for unit in ("", "k", "M", "G"):
-        if abs(value) < _THOUSAND:
-            break
-        value /= _THOUSAND
-    else:
-        unit = "T"
-    return f"{value:.3g}{unit}" if unit else f"{value:.0f}"
+    power = 0
+    while abs(value) >= _THOUSAND and power < len(_PREFIXES) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:.3g}{_PREFIXES[power]}" if power else f"{value:.0f}"
 
 
 def utc(time_us: int | None) -> str:
     """Write UTC microseconds as a time to the millisecond; a dash for none."""
     if not time_us:
-        return "–"
+        return "-"
     time = datetime.fromtimestamp(time_us / 1e6, UTC)
     return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03d}Z"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +43,14 @@ def parse_rate(text: str) -> float | None:
     return rate
 
 
+EXAMPLES = options.examples(
+    "collectors simulate --rate 5000 --seconds 60",
+    "collectors simulate --tenant acme --history 30 --users 2000",
+    "collectors simulate --to memory --rate flat-out --events 5000000",
+    "collectors simulate --to events.parquet --history 90 --json",
+)
+
+
 def simulate(
     *,
     to: Annotated[
@@ -80,13 +87,6 @@ def simulate(
 
     Events of every kind, with sessions, contracts, attacks, drifting models and A/B tests in them, go to a server, to
     files, or nowhere to see how fast they come. The sums of what was made stand beside the sums of the receipts.
-
-    \b
-    Examples:
-      collectors simulate --rate 5000 --seconds 60
-      collectors simulate --tenant acme --history 30 --users 2000
-      collectors simulate --to memory --rate flat-out --events 5000000
-      collectors simulate --to events.parquet --history 90 --json
     """
     from collectors.cli.traffic import Plan, Traffic
 

@@ -40,7 +40,7 @@ def _highlights(truth: TenantTruth) -> dict[str, str]:
     return {
         "streams of 30 s and more": number(totals["streams"]),
         "hours listened": number(totals["ms_played"] / 3_600_000, 1),
-        "active users on the last day": number(listening.active(max(listening.days))) if listening.days else "–",
+        "active users on the last day": number(listening.active(max(listening.days))) if listening.days else "-",
         "log-ins that failed": number(security.outcomes["failure"]),
         "attacks on log-ins": number(len(security.episodes)),
         "payments": number(truth.events["payment"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +19,16 @@ from collectors.clock import SYSTEM_CLOCK
 from collectors.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collectors.drivers.event_log import LogReader, Record
+    from collectors.drivers.event_log import LogReader
 
 _POLL_SECONDS = 0.1
+
+
+EXAMPLES = options.examples(
+    "collectors tap --samples 'system.*' --tenant platform",
+    "collectors tap --alerts --json",
+    "collectors tap --events payment --where currency=SEK --limit 10",
+)
 
 
 def tap(
@@ -32,7 +39,9 @@ def tap(
     alerts: Annotated[bool, typer.Option("--alerts", help="Alerts as they fire and end.")] = False,
     events: Annotated[
         str | None,
-        typer.Option(help="Events of this type, or all, from the log of a data folder on this machine.", metavar="TYPE"),
+        typer.Option(
+            help="Events of this type, or all, from the log of a data folder on this machine.", metavar="TYPE"
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -51,12 +60,6 @@ def tap(
     """Watch samples, alerts or events live, one line each, until Ctrl-C.
 
     Events are shown as they are stored: personal fields are pseudonyms, in hexadecimal.
-
-    \b
-    Examples:
-      collectors tap --samples 'system.*' --tenant platform
-      collectors tap --alerts --json
-      collectors tap --events payment --where currency=SEK --limit 10
     """
     if (samples is not None) + alerts + (events is not None) != 1:
         raise ConfigError("it is not said what to watch", fix="give one of --samples PATTERN, --alerts, --events TYPE.")
@@ -128,25 +131,25 @@ def _tap_events(
     types = None if kind == "all" else frozenset({event_type(kind).name})
     folder = existing(data).log
     newest = None if from_start else next(recent_records(folder, max_bytes=0), None)
-    reader = LogReader(folder, after=newest.position if newest else 0, bodies=types)
+    reader = LogReader(folder, after=newest.position if newest else 0)
     try:
-        for event in _events(reader, lambda record: tenant is None or record.tenant == tenant):
-            if all(_text(event.get(name)) == value for name, value in wanted.items()):
-                lines.print(json.dumps(event, default=_text, ensure_ascii=False))
+        for event in _events(reader, types, tenant):
+            if all(name in event and as_text(event[name]) == value for name, value in wanted.items()):
+                lines.print(json.dumps(event, default=as_text, ensure_ascii=False))
             if lines.full:
                 return
     finally:
         reader.close()
 
 
-def _events(reader: LogReader, chosen: Callable[[Record], bool]) -> Iterator[dict[str, Any]]:
+def _events(reader: LogReader, types: frozenset[str] | None, tenant: str | None) -> Iterator[dict[str, Any]]:
     """Yield stored events as they come, for ever; nulls are left out."""
     import pyarrow as pa
 
     while True:
-        records = reader.read(max_records=16)
+        records = reader.read(max_records=16, bodies=types)
         for record in records:
-            if record.body is not None and chosen(record):
+            if record.body is not None and tenant in {None, record.tenant}:
                 envelope = {"tenant": record.tenant, "type": record.type, "position": record.position}
                 for row in pa.ipc.open_stream(record.body).read_all().to_pylist():
                     yield {**envelope, **{name: value for name, value in row.items() if value is not None}}
@@ -154,9 +157,11 @@ def _events(reader: LogReader, chosen: Callable[[Record], bool]) -> Iterator[dic
             SYSTEM_CLOCK.block(_POLL_SECONDS)
 
 
-def _text(value: Any) -> str:
-    """Write what JSON does not have: bytes in hexadecimal, times as RFC 3339."""
+def as_text(value: Any) -> str:
+    """Write a stored value: bytes in hexadecimal, times as RFC 3339, the rest as JSON would without quotes."""
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, bool):
+        return str(value).lower()
     isoformat = getattr(value, "isoformat", None)
     return str(isoformat()) if isoformat else str(value)

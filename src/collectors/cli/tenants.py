@@ -26,7 +26,12 @@ Set = Annotated[
 ]
 
 
-@app.command()
+@app.command(
+    epilog=options.examples(
+        "collectors tenants create acme --set time_zone=Europe/Stockholm --set currency=SEK",
+        "export COLLECTORS_KEY=$(collectors tenants create acme)",
+    )
+)
 def create(
     tenant: Name,
     *,
@@ -37,11 +42,6 @@ def create(
     """Create a tenant, with encryption keys and one API key that may write and read its data.
 
     The API key alone is printed to stdout, so that a script can take it; it can't be had again.
-
-    \b
-    Examples:
-      collectors tenants create acme --set time_zone=Europe/Stockholm --set currency=SEK
-      export COLLECTORS_KEY=$(collectors tenants create acme)
     """
     from collectors.app.folder import DataFolder
     from collectors.config.loading import load_tenant_config
@@ -58,7 +58,13 @@ def create(
     print(folder.control.create_key(tenant, [Scope.WRITE, Scope.READ], label="first key"))
 
 
-@app.command("set")
+@app.command(
+    "set",
+    epilog=options.examples(
+        "collectors tenants set acme --set compliance_mode=strict",
+        "collectors tenants set acme --set policies.auth.ip=drop --set 'dropped_types=[\"log\"]'",
+    ),
+)
 def set_(
     tenant: Name,
     *,
@@ -69,13 +75,7 @@ def set_(
     ),
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Change a tenant's settings; a running server follows within seconds.
-
-    \b
-    Examples:
-      collectors tenants set acme --set compliance_mode=strict
-      collectors tenants set acme --set policies.auth.ip=drop --set 'dropped_types=["log"]'
-    """
+    """Change a tenant's settings; a running server follows within seconds."""
     from collectors.config.loading import load_tenant_config
     from collectors.config.settings import sample_toml
     from collectors.config.tenant import TenantConfig
@@ -92,22 +92,16 @@ def set_(
     note(f"Tenant {tenant} is changed.")
 
 
-@app.command("list")
+@app.command("list", epilog=options.examples("collectors tenants list --json"))
 def list_(*, as_json: options.AsJson = False, data: options.Data = options.DEFAULT_DATA) -> None:
-    """List the tenants and their settings.
-
-    \b
-    Example:
-      collectors tenants list --json
-    """
+    """List the tenants and their settings."""
     found = existing(data).control.tenants()
     if as_json:
         print_json([{"id": t.id, "created": t.created_us, "config": t.config.model_dump(mode="json")} for t in found])
         return
     rows = [
-        (t.id, t.config.profile, t.config.monitoring_level, t.config.compliance_mode, t.config.time_zone)
-        + (t.config.currency, utc(t.created_us))
-        for t in found
+        (t.id, c.profile, c.monitoring_level, c.compliance_mode, c.time_zone, c.currency, utc(t.created_us))
+        for t, c in ((t, t.config) for t in found)
     ]
     columns = ("tenant", "profile", "monitoring", "compliance", "time zone", "currency", "created")
     print_table(columns, rows)

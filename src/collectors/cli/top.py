@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
     from collectors.cli.connect import Api
 
-_PLATFORM = "platform"  # config.tenant names it too, but is too slow to import for every command
 _MOST_ALERTS = 10
 _CPU = "collectors.system.cpu.utilization"
 _MEMORY = "collectors.system.memory.utilization"
 _STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+
+
+EXAMPLES = options.examples(
+    "collectors top",
+    "collectors top --once --url http://collectors.internal:8080",
+)
 
 
 def top(
@@ -32,13 +37,7 @@ def top(
     key: options.Key = None,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Show every tenant's rate, ledger, freshness, collectors and alerts, until Ctrl-C.
-
-    \b
-    Examples:
-      collectors top
-      collectors top --once --url http://collectors.internal:8080
-    """
+    """Show every tenant's rate, ledger, freshness, collectors and alerts, until Ctrl-C."""
     from collectors.cli.connect import Api, find_server
 
     with Api(find_server(url, key, data)) as api:
@@ -52,6 +51,8 @@ def top(
 
 def look(api: Api) -> dict[str, Any]:
     """Read what a frame shows."""
+    from collectors.config.tenant import PLATFORM_TENANT
+
     overview: dict[str, Any] = api.get("/v1/overview")
     alerts = []
     for tenant in overview["tenants"]:
@@ -59,8 +60,8 @@ def look(api: Api) -> dict[str, Any]:
             found = api.get(f"/v1/tenants/{tenant['id']}/alerts", state="firing", limit=_MOST_ALERTS)
             alerts += [{"tenant": tenant["id"], **alert} for alert in found]
     machine: dict[str, float | None] = {}
-    if any(tenant["id"] == _PLATFORM for tenant in overview["tenants"]):
-        latest = api.get(f"/v1/tenants/{_PLATFORM}/latest")
+    if any(tenant["id"] == PLATFORM_TENANT for tenant in overview["tenants"]):
+        latest = api.get(f"/v1/tenants/{PLATFORM_TENANT}/latest")
         machine = {s["metric"]: s["value"] for s in latest if s["metric"] in {_CPU, _MEMORY}}
     return {**overview, "alerts": alerts, "machine": machine}
 
@@ -106,7 +107,7 @@ def _tenants(tenants: list[dict[str, Any]]) -> RenderableType:
                 short(tenant["events_per_second"]),
                 *(number(counts[c]) for c in ("offered", "stored", "duplicate", "rejected", "dropped", "in_flight")),
                 "yes" if counts["balance"] == 0 else f"{number(counts['balance'])} missing",
-                "–" if fresh is None else f"{fresh:.1f} s",
+                "-" if fresh is None else f"{fresh:.1f} s",
                 f"{collectors['running']}" + (f", {collectors['failing']} failing" if collectors["failing"] else ""),
                 number(tenant["alerts"]["firing"]),
             )

@@ -67,8 +67,12 @@ def _of_type(field: Field) -> dict[str, Any]:
         largest = 2 ** (kind.bit_width - 1) - 1
         schema = {"type": "integer", "minimum": -largest - 1, "maximum": largest}
     elif pa.types.is_list(kind):
-        items = {"type": "string"} if pa.types.is_string(kind.value_type) else {"type": "number"}
-        schema = {"type": "array", "items": items, "maxItems": field.max_bytes}
+        item = "string" if pa.types.is_string(kind.value_type) else "number"
+        schema = {"type": "array", "items": {"type": [item, "null"]}, "maxItems": field.max_bytes}
     elif pa.types.is_map(kind):
-        schema = {"type": "object", "additionalProperties": {"type": "number"}, "maxProperties": field.max_bytes}
+        schema = {
+            "type": "object",
+            "additionalProperties": {"type": ["number", "null"]},
+            "maxProperties": field.max_bytes,
+        }
     return schema

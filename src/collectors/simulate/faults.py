@@ -20,13 +20,12 @@ from collectors.errors import ConfigError
 from collectors.model.batch import LedgerCounts
 from collectors.model.event_type import EventType, Field
 from collectors.model.event_types import event_type
-from collectors.simulate.sampling import DAY_US, SECOND_US, Flags, Ints, event_ids, generator, time_array
+from collectors.simulate.sampling import DAY_US, SECOND_US, Flags, Ints, Tagged, event_ids, generator, time_array
 
 FUTURE_SKEW_US = 300 * SECOND_US
 _LONGEST_TEXT = 1024  # texts that may be longer are not made too long: they would be most of the bytes
 _ID, _TIME = 0, 1  # columns of every event type
 
-Tagged = tuple[str, str, pa.RecordBatch]
 Breaker = tuple[str, Callable[[pa.RecordBatch, Flags], pa.RecordBatch]]
 
 

@@ -17,6 +17,9 @@ Words = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.integer]
+Tagged = tuple[str, str, pa.RecordBatch]
+"""Tenant, event type, and a batch of the type's ``wire_schema``."""
+
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 SECOND_US = 1_000_000

@@ -15,12 +15,9 @@ from collectors.simulate.listening import Listening
 from collectors.simulate.operations import Operations
 from collectors.simulate.past import PastListening
 from collectors.simulate.past_billing import PastBilling
-from collectors.simulate.sampling import SECOND_US, Floats, Ints, apportion, generator, spread_times
+from collectors.simulate.sampling import SECOND_US, Floats, Ints, Tagged, apportion, generator, spread_times
 from collectors.simulate.truth import Truth
 from collectors.simulate.world import MOST, World
-
-Tagged = tuple[str, str, pa.RecordBatch]
-"""Tenant, event type and a batch of the type's ``wire_schema``."""
 
 MIX: tuple[tuple[str, float], ...] = (
     ("playback", 0.70),

@@ -195,10 +195,9 @@ while True:
     for _ in range(10):
         client.send("label", event_id=f"{sent}", prediction_id="p", value=1.0)
         sent += 1
-    client.flush(0.001)
-    stats = client.stats
-    # In order: what is on disk, or was taken, are the first so many.
-    print(stats.accepted + stats.duplicate + stats.spooled, flush=True)
+    while client.stats.buffered:
+        client.flush(0.001)
+    print(sent, flush=True)
 """
 
 

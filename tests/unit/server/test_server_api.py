@@ -271,7 +271,7 @@ def fold(gateway: Gateway, letters: int = 0) -> None:
                 for n in range(1, letters + 1)
             ),
             replayed=(),
-            position=0 if not letters else letters,
+            position=letters,
             notes={},
         )
     )
@@ -388,7 +388,7 @@ async def test_metrics_samples_and_last_values_are_those_of_the_store(gateway: G
             "value": None,
             "reason": "no reading",
         }
-        whole = (await client.get("/v1/tenants/alpha/samples", params={"metric": CPU.name})).json()
+        whole = (await client.get("/v1/tenants/alpha/samples", params={"metric": CPU.name, "points": 5000})).json()
         assert whole["unit"] == "1"
         assert whole["series"][0]["labels"] == {"cpu.mode": "user"}
         assert whole["series"][0]["points"][-1] == [NOW_US - 500_000, None]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
+
 import jsonschema_rs
-import orjson
+import pyarrow as pa
 import pytest
 from server_world import NOW_US, Gateway
 
@@ -16,7 +18,7 @@ types = pytest.mark.parametrize("event_type", EVENT_TYPES.values(), ids=EVENT_TY
 
 def accepted(event_type: EventType, event: dict[str, object]) -> bool:
     """Whether intake takes the event."""
-    decoded = decode_json(orjson.dumps(event), event_type)
+    decoded = decode_json(json.dumps(event).encode(), event_type)
     return not decoded.bad and not validate(decoded.table, event_type, NOW_US)
 
 
@@ -33,21 +35,20 @@ def test_the_schema_is_one_and_allows_the_example(event_type: EventType) -> None
 def test_schema_and_intake_agree_on_what_is_wrong(event_type: EventType) -> None:
     schema = json_schema(event_type)
     good = dict(event_type.example)
-    wrong: list[dict[str, object]] = [
-        {k: v for k, v in good.items() if k != f.name} for f in event_type.columns if f.required
+    values = (None, {"an": "object"}, "x" * 70_000, -(2**70), 1.5, True, [None], [[]])
+    changed = [
+        {**good, field.name: value}
+        for field in event_type.columns
+        if not (field.name in ("event_id", "properties", "attributes") or pa.types.is_timestamp(field.type))
+        for value in values
     ]
-    for field in event_type.columns:
-        if field.name in ("event_id", "event_time", "properties", "attributes"):
-            continue
-        wrong += [
-            {**good, field.name: value} for value in ({"an": "object"}, "x" * 70_000, -(2**70), 1.5, True, [None], [[]])
-        ]
-        wrong.append({**good, field.name: None})
-    for event in wrong:
-        valid = jsonschema_rs.is_valid(schema, event)
-        assert valid == accepted(event_type, event), {
-            k: event.get(k) for k in set(event) if event.get(k) != good.get(k)
-        }
+    without = [{k: v for k, v in good.items() if k != f.name} for f in event_type.columns if f.required]
+    differ = [
+        {k: v for k, v in event.items() if v != good.get(k)}
+        for event in (*changed, *without)
+        if jsonschema_rs.is_valid(schema, event) != accepted(event_type, event)
+    ]
+    assert differ == []
 
 
 async def test_the_vocabulary_is_listed_and_described_for_any_key(gateway: Gateway) -> None:

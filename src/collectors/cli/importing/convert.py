@@ -52,16 +52,13 @@ def to_type(column: pa.Array, kind: pa.DataType, reading: Reading, factor: Decim
     column = _spelled_out(column)
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), kind), _nowhere(column)
-    if pa.types.is_timestamp(kind):
-        return _times(column, reading)
-    if pa.types.is_integer(kind):
-        return _whole(_numerals(column, reading), kind, factor)
-    if pa.types.is_floating(kind):
-        return _floating(_numerals(column, reading), factor)
-    if pa.types.is_boolean(kind):
-        return _flags(column)
-    if pa.types.is_nested(kind):
-        return _nested(column, kind)
+    if pa.types.is_null(column.type):
+        return pa.nulls(len(column), kind), _nowhere(column)
+    if column.type == kind and factor is None:
+        return column, _nowhere(column)
+    for applies, convert in _BY_KIND:
+        if applies(kind):
+            return convert(column, kind, reading, factor)
     return _texts(column), _nowhere(column)
 
 
@@ -77,11 +74,6 @@ def _spelled_out(column: pa.Array) -> pa.Array:
 
 def _nowhere(column: pa.Array) -> Failed:
     return np.zeros(len(column), np.bool_)
-
-
-def _everywhere(column: pa.Array) -> Failed:
-    failed: Failed = column.is_valid().to_numpy(zero_copy_only=False)
-    return failed
 
 
 def _texts(column: pa.Array) -> pa.StringArray:
@@ -100,7 +92,8 @@ def _numerals(column: pa.Array, reading: Reading) -> pa.StringArray:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _whole(text: pa.StringArray, kind: pa.DataType, factor: Decimal | None) -> Converted:
+def _whole(column: pa.Array, kind: pa.DataType, reading: Reading, factor: Decimal | None) -> Converted:
+    text = _numerals(column, reading)
     limit = Decimal(2 ** (kind.bit_width - 1))
     plain = pc.match_substring_regex(text, _PLAIN)
     exact = pc.if_else(plain, text, pa.scalar(None, pa.string())).cast(_DECIMAL)
@@ -116,7 +109,8 @@ def _whole(text: pa.StringArray, kind: pa.DataType, factor: Decimal | None) -> C
     return _odd_ones(text, plain, numbers, lambda t: _whole_number(t, factor, limit))
 
 
-def _floating(text: pa.StringArray, factor: Decimal | None) -> Converted:
+def _floating(column: pa.Array, _kind: pa.DataType, reading: Reading, factor: Decimal | None) -> Converted:
+    text = _numerals(column, reading)
     plain = pc.match_substring_regex(text, _PLAIN)
     usual = pc.if_else(plain, text, pa.scalar(None, pa.string()))
     if factor is None:
@@ -151,9 +145,7 @@ def _whole_number(text: str, factor: Decimal | None, limit: Decimal) -> int | No
     return int(rounded) if -limit <= rounded < limit and (factor is not None or rounded == scaled) else None
 
 
-def _flags(column: pa.Array) -> Converted:
-    if pa.types.is_boolean(column.type):
-        return column, _nowhere(column)
+def _flags(column: pa.Array, _kind: pa.DataType, _reading: Reading, _factor: Decimal | None) -> Converted:
     text = pc.utf8_lower(pc.utf8_trim_whitespace(_texts(column)))
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     yes, no = pc.is_in(text, value_set=_TRUE), pc.is_in(text, value_set=_FALSE)
@@ -162,7 +154,7 @@ def _flags(column: pa.Array) -> Converted:
     return flags, pc.and_(text.is_valid(), pc.invert(known)).to_numpy(zero_copy_only=False)
 
 
-def _nested(column: pa.Array, kind: pa.DataType) -> Converted:
+def _nested(column: pa.Array, kind: pa.DataType, _reading: Reading, _factor: Decimal | None) -> Converted:
     """Read lists and maps from JSON text, or take them as they are."""
     values = column.to_pylist()
     failed = _nowhere(column)
@@ -178,7 +170,7 @@ def _nested(column: pa.Array, kind: pa.DataType) -> Converted:
     return pa.array(made, kind), failed
 
 
-def _times(column: pa.Array, reading: Reading) -> Converted:
+def _times(column: pa.Array, _kind: pa.DataType, reading: Reading, _factor: Decimal | None) -> Converted:
     kind = column.type
     if pa.types.is_timestamp(kind):
         # Nanoseconds are cut to microseconds, as intake does.
@@ -188,7 +180,7 @@ def _times(column: pa.Array, reading: Reading) -> Converted:
     if pa.types.is_date(kind):
         return _at(column.cast(_NAIVE), reading.zone), _nowhere(column)
     if reading.time_format == EPOCH:
-        numbers, failed = _whole(_numerals(column, reading), pa.int64(), None)
+        numbers, failed = _whole(column, pa.int64(), reading, None)
         return times_from_numbers(numbers), failed
     if pa.types.is_integer(kind) and reading.time_format is None:
         return times_from_numbers(column.cast(pa.int64())), _nowhere(column)
@@ -245,3 +237,14 @@ def valid_format(time_format: str) -> bool:
     except ValueError as error:
         return not re.search(r"directive|stray", str(error))
     return True
+
+
+_Kinds = tuple[tuple[Callable[[pa.DataType], bool], Callable[..., Converted]], ...]
+
+_BY_KIND: _Kinds = (
+    (pa.types.is_timestamp, _times),
+    (pa.types.is_integer, _whole),
+    (pa.types.is_floating, _floating),
+    (pa.types.is_boolean, _flags),
+    (pa.types.is_nested, _nested),
+)

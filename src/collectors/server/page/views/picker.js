@@ -13,7 +13,7 @@ const MAX_LISTED = 250;
  * @param {() => import("../types.js").Metric[]} options.metrics
  * @param {() => string[]} options.pins
  * @param {(pins: string[]) => void} options.onChange
- * @returns {{node: HTMLElement, open: () => void}}
+ * @returns {{node: HTMLElement, open: () => void, refresh: () => void}}  `refresh` once the metrics have changed.
  */
 export function picker({ metrics, pins, onChange }) {
   const search = /** @type {HTMLInputElement} */ (
@@ -59,9 +59,12 @@ export function picker({ metrics, pins, onChange }) {
   });
 
   let matching = 0;
+  /** @type {string[]} Metrics there were when the list was made. */
+  let listed = [];
 
   function show() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    listed = metrics().map((metric) => metric.name);
     const found = metrics().filter((metric) => {
       const text =
         `${metric.name} ${metric.description} ${metric.collector} ${unitName(metric.unit)} ${(metric.labels ?? []).join(" ")}`.toLowerCase();
@@ -84,9 +87,9 @@ export function picker({ metrics, pins, onChange }) {
   }
 
   function showNote() {
-    const listed = matching > MAX_LISTED ? `, the first ${MAX_LISTED} listed` : "";
+    const cut = matching > MAX_LISTED ? `, the first ${MAX_LISTED} listed` : "";
     const full = pins().length >= MAX_PINS ? "; remove one to add another" : "";
-    setText(note, `${integer(matching)} metrics${listed}. ${pins().length} of ${MAX_PINS} charts shown${full}.`);
+    setText(note, `${integer(matching)} metrics${cut}. ${pins().length} of ${MAX_PINS} charts shown${full}.`);
     for (const input of list.querySelectorAll("input")) input.disabled = Boolean(full) && !input.checked;
   }
 
@@ -134,6 +137,11 @@ export function picker({ metrics, pins, onChange }) {
       show();
       dialog.showModal();
       search.focus();
+    },
+    refresh() {
+      if (!dialog.open) return;
+      const names = metrics().map((metric) => metric.name);
+      if (names.join() !== listed.join()) show();
     },
   };
 }

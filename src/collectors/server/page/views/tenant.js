@@ -183,7 +183,12 @@ class Board {
       pins: () => this.pins(),
       onChange: (pins) => app.navigate({ pins }, { replace: true }),
     });
-    scope.add(live.store.on("metrics", () => this.#arrange()));
+    scope.add(
+      live.store.on("metrics", () => {
+        this.#arrange();
+        this.picker.refresh();
+      }),
+    );
     scope.add(live.store.on("error", () => this.#arrange()));
     scope.add(live.onResume(() => this.#reload()));
     scope.add(
