@@ -113,7 +113,7 @@ def _print_fields(event_type: EventType, *, as_json: bool) -> None:
         print_json({"type": event_type.name, "description": event_type.description, "fields": fields})
         return
     rows = [
-        (f["name"], str(f["type"]), "yes" if f["required"] else "", f["personal"], f["allowed"], f["description"])
+        (str(f["name"]), str(f["type"]), "yes" if f["required"] else "", f["personal"], f["allowed"], f["description"])
         for f in fields
     ]
     columns = ("field", "type", "required", "personal", "allowed", "description")

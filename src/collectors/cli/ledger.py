@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
 import typer
 
 from collectors.cli import options
@@ -30,10 +28,10 @@ def ledger(
     key: options.Key = None,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Print the ledger: offered = stored + duplicate + rejected + dropped + in flight, to the event.
+    """Print what became of every offered event.
 
-    Reads the data folder, also while no server runs; with --url it asks a server. Exits with 1 if any event is
-    unaccounted for.
+    Offered = stored + duplicate + rejected + dropped + in flight, to the event. Reads the data folder, also while no
+    server runs; with --url it asks a server. Exits with 1 if any event is unaccounted for.
     """
     found = _from_server(url, key, data, tenant) if url else _from_folder(data, tenant)
     if as_json:
@@ -75,8 +73,3 @@ def _print(found: Ledger) -> None:
     print_table(("tenant", "type", *(f">{c.replace('_', ' ')}" for c in _COLUMNS)), rows)
     unbalanced = [f"{t} {k}" for t, types in found.items() for k, c in types.items() if c["balance"]]
     print(f"Unaccounted for: {', '.join(unbalanced)}." if unbalanced else "Every event is accounted for.")
-
-
-def summary(counts: dict[str, Any]) -> str:
-    """Write counts in one line."""
-    return ", ".join(f"{number(counts[c])} {c.replace('_', ' ')}" for c in _COLUMNS if counts.get(c))

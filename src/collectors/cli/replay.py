@@ -50,9 +50,10 @@ def replay(
     key: options.Key = None,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Send rejected events in again after mending them: remove, then rename, then set.
+    """Mend rejected events and send them in again.
 
-    What is rejected again becomes a new dead letter. Exits with 1 if anything was.
+    Fields are first removed, then renamed, then set. What is rejected again becomes a new dead letter; exits with 1
+    if anything was.
     """
     from collectors.cli.connect import Api, find_server
 

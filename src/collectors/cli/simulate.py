@@ -68,7 +68,10 @@ def simulate(
     rate: Annotated[str, typer.Option(help="Events a second over all tenants, or flat-out.")] = "1000",
     events: Annotated[int | None, typer.Option(help="Stop after this many live events.", min=0)] = None,
     seconds: Annotated[float | None, typer.Option(help="Stop the live events after this long.", min=0)] = None,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same people, tracks and choices.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="The same seed makes the same people, tracks, choices and event ids. Another each time."),
+    ] = None,
     users: Annotated[int, typer.Option(help="Listeners over all tenants.")] = 50_000,
     batch_rows: Annotated[
         int | None, typer.Option(help="Most events in a request; by default 0.2 s of the rate.", min=1, max=100_000)
@@ -83,19 +86,19 @@ def simulate(
     data: options.Data = options.DEFAULT_DATA,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make the traffic of a streaming platform, and know what is true of it.
+    """Make the traffic of a streaming platform.
 
     Events of every kind, with sessions, contracts, attacks, drifting models and A/B tests in them, go to a server, to
-    files, or nowhere to see how fast they come. The sums of what was made stand beside the sums of the receipts.
+    files, or nowhere to see how fast they come. What is true of them is printed beside what the receipts say.
     """
-    from collectors.cli.traffic import Plan, Traffic
+    from collectors.cli.traffic import Plan, Traffic, random_seed
 
     plan = Plan(
         tenants=tenant or (),
         rate=parse_rate(rate),
         events=events,
         seconds=seconds,
-        seed=seed,
+        seed=seed if seed is not None else random_seed(),
         users=users,
         batch_rows=batch_rows,
         history_days=history,
@@ -115,6 +118,7 @@ class _Run:
 
     def __init__(self, plan: Plan, traffic: Traffic, *, as_json: bool) -> None:
         self._traffic = traffic
+        self._seed = plan.seed
         self._as_json = as_json
         self._receipts: Receipts | None = None
         self._files: list[str] = []
@@ -177,12 +181,19 @@ class _Run:
 
             receipts = self._receipts.to_dict() if self._receipts else None
             rate = truth.total / seconds
-            facts = {"events": truth.total, "seconds": seconds, "events_per_second": rate, "files": self._files}
+            facts = {
+                "seed": self._seed,
+                "events": truth.total,
+                "seconds": seconds,
+                "events_per_second": rate,
+                "files": self._files,
+            }
             print_json({**facts, "receipts": receipts, "truth": truth.to_dict()})
         else:
             from collectors.cli.simulate_report import print_report
 
             print_report(truth, self._receipts, self._files, seconds)
+            print(f"seed {self._seed}")
         if self._interrupted:
             raise typer.Exit(INTERRUPTED)
         if self._receipts is not None and (self._receipts.unaccounted or self._receipts.offered != truth.total):

@@ -57,9 +57,10 @@ def tap(
     key: options.Key = None,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Watch samples, alerts or events live, one line each, until Ctrl-C.
+    """Watch samples, alerts or events live.
 
-    Events are shown as they are stored: personal fields are pseudonyms, in hexadecimal.
+    Prints one line for each, until Ctrl-C. Events are shown as they are stored: personal fields are pseudonyms, in
+    hexadecimal.
     """
     if (samples is not None) + alerts + (events is not None) != 1:
         raise ConfigError("it is not said what to watch", fix="give one of --samples PATTERN, --alerts, --events TYPE.")

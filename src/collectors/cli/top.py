@@ -37,7 +37,10 @@ def top(
     key: options.Key = None,
     data: options.Data = options.DEFAULT_DATA,
 ) -> None:
-    """Show every tenant's rate, ledger, freshness, collectors and alerts, until Ctrl-C."""
+    """Show all tenants live on the terminal.
+
+    Rate, ledger, freshness, collectors and alerts, until Ctrl-C.
+    """
     from collectors.cli.connect import Api, find_server
 
     with Api(find_server(url, key, data)) as api:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -31,6 +31,11 @@ _MOST_ROWS = 10_000
 _UNENDING = float("inf")
 
 
+def random_seed() -> int:
+    """Return a seed nobody used: events of the same seed have the same ids, and would be duplicates."""
+    return int.from_bytes(os.urandom(4))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to simulate.
@@ -44,7 +49,7 @@ class Plan:
     rate: float | None = None
     events: int | None = None
     seconds: float | None = None
-    seed: int = 1
+    seed: int = field(default_factory=random_seed)
     users: int = 50_000
     batch_rows: int | None = None
     history_days: int = 0

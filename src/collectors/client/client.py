@@ -60,8 +60,9 @@ class _Client(ABC):
         ``source`` names this application in events that don't say. A request holds up to ``batch_rows`` events that
         came within ``linger_seconds``. Events wait in ``max_buffer_bytes`` of memory, and in the folder ``spool``, if
         one is given, while the server is away or memory is more than half full; its files take up to
-        ``spool_max_bytes`` and are sent by the next client that opens it, if not by this one. If both are full the
-        oldest events stay and sending new ones raises Overloaded, or waits with ``when_full="block"``.
+        ``spool_max_bytes`` and are sent by the next client that opens it, if not by this one; what the server refuses
+        for good is kept in its folder ``rejected``. If both are full the oldest events stay and sending new ones raises
+        Overloaded, or waits with ``when_full="block"``.
 
         ``timeout`` bounds each attempt, in seconds. ``transport`` makes the httpx transport, for tests or client
         certificates; it is a factory because a forked process needs connections of its own. ``on_error`` is told of

@@ -72,8 +72,7 @@ def spelled_out(column: pa.Array, budget: Budget) -> pa.Array:
             budget.spend(pc.sum(pc.binary_length(values).take(column.indices)).as_py() or 0)
         return values.take(column.indices)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        budget.spend(_view_bytes(column))
-        return column.cast(pa.string() if pa.types.is_string_view(kind) else pa.binary())
+        return _without_views(column, budget)
     return column
 
 
@@ -87,13 +86,21 @@ def is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _view_bytes(column: pa.Array) -> int:
-    """Return how many bytes the valid views refer to; a view is 16 bytes that begin with its length."""
-    if column.null_count == len(column):
-        return 0
-    views = np.frombuffer(column.buffers()[1], np.int32).reshape(-1, 4)
-    lengths = views[column.offset : column.offset + len(column), 0]
-    return int(lengths[column.is_valid().to_numpy(zero_copy_only=False)].sum(dtype=np.int64))
+def _without_views(column: pa.Array, budget: Budget) -> pa.Array:
+    """Return a column of views as one with offsets.
+
+    Arrow's cast follows the views of nulls as well, which may point anywhere, as no validation looks at them; so they
+    are emptied first. A view is 16 bytes that begin with the length.
+    """
+    validity, views, *texts = column.buffers()
+    end = column.offset + len(column)
+    words = np.frombuffer(views, np.int32, 4 * end).reshape(-1, 4).copy()
+    mine = words[column.offset :]
+    mine[column.is_null().to_numpy(zero_copy_only=False)] = 0
+    budget.spend(int(mine[:, 0].sum(dtype=np.int64)))
+    buffers = [validity, pa.py_buffer(words), *texts]
+    emptied = pa.Array.from_buffers(column.type, len(column), buffers, offset=column.offset)
+    return emptied.cast(pa.string() if pa.types.is_string_view(column.type) else pa.binary())
 
 
 def _convert(column: pa.Array, kind: pa.DataType, budget: Budget) -> Converted:

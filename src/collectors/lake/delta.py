@@ -61,8 +61,8 @@ class LakeTable:
         self._period = period
         by_day = "day" in schema.names and "log_position" in schema.names
         self._by_day = by_day
-        self._file_schema = pa.schema([f for f in schema if f.name != "day"]) if by_day else schema
-        self._dictionary_columns = [f.name for f in self._file_schema if f.name not in unique_columns]
+        self.file_schema = pa.schema([f for f in schema if f.name != "day"]) if by_day else schema
+        self._dictionary_columns = [f.name for f in self.file_schema if f.name not in unique_columns]
         self._log = folder / "_delta_log"
         if not DeltaTable.is_deltatable(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ class LakeTable:
                 name = f"{folder}{_SUMMED if summed else ''}{position:020d}-{uuid4().hex[:8]}.parquet"
                 path = self.folder / name
                 path.parent.mkdir(exist_ok=True)
-                table = part.select(self._file_schema.names)
+                table = part.select(self.file_schema.names)
                 pq.write_table(
                     table,
                     path,

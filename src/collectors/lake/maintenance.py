@@ -144,7 +144,8 @@ def _lake_files(table: LakeTable) -> Iterable[LakeFile]:
 
 
 def _read(table: LakeTable, files: Iterable[DataFile]) -> pa.Table:
-    return ds.dataset([table.folder / f.path for f in files], format="parquet").to_table()
+    schema = table.file_schema  # the files may hold the tenant as a dictionary, which can't be sorted
+    return ds.dataset([table.folder / f.path for f in files], schema=schema, format="parquet").to_table()
 
 
 def _up_to(files: list[DataFile], size: int) -> list[DataFile]:

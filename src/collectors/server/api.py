@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 from collectors.server import openapi, problems
@@ -51,10 +52,11 @@ def create_api(state: GatewayState) -> FastAPI:
         ],
     )
     app.state.context = Context(state, Readiness(state), state.clock.monotonic())
-    problems.install(app)
-    for resource in (overview, tenants, keys, ledger, samples, streams, event_types, operations):
+    resources = (overview, tenants, keys, ledger, samples, streams, event_types, operations)
+    for resource in resources:
         app.include_router(resource.router)
     app.include_router(streams.sockets)
+    problems.install(app, [r for resource in resources for r in resource.router.routes if isinstance(r, APIRoute)])
     page = PageFiles()
     app.add_route("/", page.index, include_in_schema=False)
     app.mount("/assets", page)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import Route
 
 from collectors.errors import (
     BadInput,
@@ -54,11 +55,22 @@ def bad_input(error: ValidationError, *where: str) -> BadInput:
     return BadInput(_explain(error.errors(include_url=False, include_input=False), where))
 
 
-def install(app: FastAPI) -> None:
-    """Give every error of ``app`` the common shape."""
+def install(app: FastAPI, routes: Sequence[Route]) -> None:
+    """Give every error of ``app``, whose routes are ``routes``, the common shape."""
+
+    async def on_http(request: Request, error: Exception) -> Answer:
+        assert isinstance(error, HTTPException)
+        status, headers = error.status_code, dict(error.headers or {})
+        # The router tells only what the first route of that path takes.
+        path = request.scope["path"]
+        if methods := {m for r in routes if r.path_regex.match(path) for m in r.methods or ()}:
+            headers |= {"Allow": ", ".join(sorted(methods))} if status == 405 else {}
+        message = _MESSAGES.get(status, "the request can't be answered")
+        return _answer(status, _CODES.get(status, BadInput.code), message, headers)
+
     app.add_exception_handler(CollectorsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(sqlite3.Error, _on_database)
     app.add_exception_handler(Exception, _on_bug)
 
@@ -77,13 +89,6 @@ async def _on_validation(_: Request, error: Exception) -> Answer:
         place = f"character {errors[0]['loc'][-1]}"
         return problem(MalformedBody("the body is not JSON", position=place))
     return problem(BadInput(_explain(errors)))
-
-
-async def _on_http(_: Request, error: Exception) -> Answer:
-    assert isinstance(error, HTTPException)
-    status = error.status_code
-    message = _MESSAGES.get(status, "the request can't be answered")
-    return _answer(status, _CODES.get(status, BadInput.code), message, error.headers or {})
 
 
 async def _on_database(request: Request, error: Exception) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from collectors.config.collector import Model
 from collectors.config.tenant import TENANT_ID, TenantConfig, TimeZone
@@ -78,13 +78,11 @@ def _policies_schema() -> dict[str, Any]:
 _TYPE_NAMES: dict[str, Any] = {"type": "string", "enum": list(EVENT_TYPES)}
 _ZONE: dict[str, Any] = {"type": "string", "enum": sorted(available_timezones())}
 TypeName = Annotated[str, AfterValidator(_known_type), WithJsonSchema(_TYPE_NAMES)]
-Days = Annotated[int, Field(ge=1, le=36_600)]
+Days = Annotated[int, Field(ge=1, le=36_600, strict=True)]
 Policies = Annotated[
     Mapping[
         TypeName,
-        Mapping[
-            Annotated[str, Field(max_length=64)], Literal["drop", "pseudonymise", "encrypt", "truncate", "keep"]
-        ],
+        Mapping[Annotated[str, Field(max_length=64)], Literal["drop", "pseudonymise", "encrypt", "truncate", "keep"]],
     ],
     WithJsonSchema(_policies_schema()),
 ]
@@ -107,7 +105,7 @@ class TenantChange(Model):
 
     profile: Literal["standard", "enterprise"] | None = None
     monitoring_level: Literal["basic", "standard", "comprehensive"] | None = None
-    real_time_enabled: bool | None = None
+    real_time_enabled: StrictBool | None = None
     compliance_mode: Literal["standard", "security", "strict"] | None = None
     time_zone: Zone | None = Field(default=None, examples=["Europe/Stockholm"])
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = Field(default=None, examples=["SEK"])
@@ -118,6 +116,9 @@ class TenantChange(Model):
 
 class TenantSettings(TenantConfig):
     """A tenant's whole configuration; fields that are left out have their defaults."""
+
+    real_time_enabled: StrictBool = True
+    """Whether streaming collectors run, and with them detections within 100 ms."""
 
     time_zone: Zone = "UTC"
     """IANA time zone that defines the tenant's days."""
@@ -161,7 +162,7 @@ class TenantAnswer(TenantConfig):
 class NewKey(Model):
     """A key to create."""
 
-    scopes: Annotated[frozenset[Scope], Field(min_length=1, max_length=3)] = Field(examples=[["write"]])
+    scopes: tuple[Scope, ...] = Field(min_length=1, max_length=3, examples=[["write"]])
     """What it is good for; admin includes the others."""
 
     label: str = Field(default="", max_length=200, examples=["ingest of the web player"])

@@ -500,3 +500,19 @@ def test_the_result_does_not_depend_on_how_rows_are_cut_into_batches() -> None:
         return decoded.table.to_pylist(), decoded.bad, decoded.rows_offered, decoded.row_numbers.tolist()
 
     assert everything(whole) == everything(cut)
+
+
+def test_what_hides_behind_nulls_is_never_looked_at() -> None:
+    views = struct.pack("<i12s", 5, b"valid") + struct.pack("<i4sii", 2**30, b"wild", 7, 2**30)
+    column = pa.Array.from_buffers(
+        pa.string_view(), 2, [pa.py_buffer(b"\x01"), pa.py_buffer(views), pa.py_buffer(b"x")]
+    )
+    assert converted("track_id", column) == ["valid", None]
+    assert converted("track_id", pa.concat_arrays([column, column])[1:]) == [None, "valid", None]
+    codes = pa.DictionaryArray.from_buffers(
+        pa.dictionary(pa.int32(), pa.string()),
+        2,
+        [pa.py_buffer(b"\x01"), pa.py_buffer(struct.pack("<2i", 0, 2**30))],
+        pa.array(["valid"]),
+    )
+    assert converted("track_id", codes) == ["valid", None]

@@ -104,7 +104,7 @@ def build(path: Path, *, limits: Limits | None = None, min_free_bytes: int = 0) 
     folder = DataFolder(path, clock)
     folder.log.mkdir(parents=True)
     keys = {}
-    for tenant in ("alpha", "beta"):
+    for tenant in ("acorn", "birch"):
         folder.control.put_tenant(tenant, TenantConfig())
         folder.keys.create(tenant)
         for scope in Scope:

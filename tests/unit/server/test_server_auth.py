@@ -45,7 +45,7 @@ def clock() -> SteppedClock:
 @pytest.fixture
 def store(tmp_path: Path, clock: SteppedClock) -> CountingStore:
     store = CountingStore(tmp_path / "control.db", clock)
-    for tenant in ("alpha", "beta"):
+    for tenant in ("acorn", "birch"):
         store.put_tenant(tenant, TenantConfig())
     return store
 
@@ -59,7 +59,7 @@ def basic(user: str, password: str, scheme: bytes = b"Basic") -> list[tuple[byte
 
 
 def test_a_key_is_found_in_every_place_it_may_stand(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ], label="page")
+    key = store.create_key("acorn", [Scope.READ], label="page")
     auth = Authenticator(store, clock)
     found = [
         auth.authenticate(headers)
@@ -72,7 +72,7 @@ def test_a_key_is_found_in_every_place_it_may_stand(store: CountingStore, clock:
         )
     ]
     assert {k.id for k in found} == {key.split("_")[1]}
-    assert {(k.tenant, k.label, k.scopes) for k in found} == {("alpha", "page", frozenset({Scope.READ}))}
+    assert {(k.tenant, k.label, k.scopes) for k in found} == {("acorn", "page", frozenset({Scope.READ}))}
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_no_header_does_more_than_be_refused(store: CountingStore, clock: Steppe
 
 
 def test_the_secret_counts_and_not_only_the_id(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     with pytest.raises(Unauthenticated):
         auth.authenticate(bearer(key[:-1] + ("A" if key[-1] != "A" else "B")))
-    assert auth.authenticate(bearer(key)).tenant == "alpha"
+    assert auth.authenticate(bearer(key)).tenant == "acorn"
 
 
 def test_a_known_key_costs_no_database_access_within_a_second(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     for _ in range(50):
         auth.authenticate(bearer(key))
@@ -127,14 +127,14 @@ def test_a_known_key_costs_no_database_access_within_a_second(store: CountingSto
 
 
 def test_neither_keys_nor_secrets_stay_in_memory(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     auth.authenticate(bearer(key))
     assert key.split("_", 2)[2] not in repr(vars(auth))
 
 
 def test_a_revoked_key_is_refused_a_second_later(store: CountingStore, clock: SteppedClock, tmp_path: Path) -> None:
-    key, other = store.create_key("alpha", [Scope.READ]), store.create_key("alpha", [Scope.READ])
+    key, other = store.create_key("acorn", [Scope.READ]), store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     auth.authenticate(bearer(key))
     auth.authenticate(bearer(other))
@@ -146,7 +146,7 @@ def test_a_revoked_key_is_refused_a_second_later(store: CountingStore, clock: St
 
 
 def test_a_key_revoked_while_nobody_asked_is_refused_at_once(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     auth.authenticate(bearer(key))
     clock.advance(3600.0)
@@ -162,8 +162,8 @@ def test_a_key_created_after_it_was_refused_is_accepted(store: CountingStore, cl
     auth = Authenticator(store, clock)
     with pytest.raises(Unauthenticated):
         auth.authenticate(bearer("ck_0123456789ab_secret"))
-    key = store.create_key("alpha", [Scope.READ])
-    assert auth.authenticate(bearer(key)).tenant == "alpha"
+    key = store.create_key("acorn", [Scope.READ])
+    assert auth.authenticate(bearer(key)).tenant == "acorn"
 
 
 def test_the_same_wrong_key_is_looked_up_once(store: CountingStore, clock: SteppedClock) -> None:
@@ -175,7 +175,7 @@ def test_the_same_wrong_key_is_looked_up_once(store: CountingStore, clock: Stepp
 
 
 def test_guesses_are_held_back_while_known_keys_get_through(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock, guesses_per_second=5)
     auth.authenticate(bearer(key))
     refused = []
@@ -185,17 +185,17 @@ def test_guesses_are_held_back_while_known_keys_get_through(store: CountingStore
         refused.append(type(caught.value))
     assert refused == [Unauthenticated] * 4 + [Overloaded] * 16
     assert store.asked == 5
-    store.create_key("beta", [Scope.READ])  # a change makes every key be looked up again
+    store.create_key("birch", [Scope.READ])  # a change makes every key be looked up again
     clock.advance(1.0)
     for number in range(20, 40):
         with pytest.raises((Unauthenticated, Overloaded)):
             auth.authenticate(bearer(f"ck_0123456789ab_{number}"))
-    assert auth.authenticate(bearer(key)).tenant == "alpha"
+    assert auth.authenticate(bearer(key)).tenant == "acorn"
 
 
 def test_memory_is_bounded_for_good_and_for_bad_keys(store: CountingStore, clock: SteppedClock) -> None:
     auth = Authenticator(store, clock, max_keys=3)
-    keys = [store.create_key("alpha", [Scope.READ]) for _ in range(6)]
+    keys = [store.create_key("acorn", [Scope.READ]) for _ in range(6)]
     for key in keys:
         auth.authenticate(bearer(key))
     for number in range(6):
@@ -203,7 +203,7 @@ def test_memory_is_bounded_for_good_and_for_bad_keys(store: CountingStore, clock
             auth.authenticate(bearer(f"ck_0123456789ab_{number}"))
     assert len(auth._good) <= 3
     assert len(auth._bad) <= 3
-    assert [auth.authenticate(bearer(key)).tenant for key in keys] == ["alpha"] * 6
+    assert [auth.authenticate(bearer(key)).tenant for key in keys] == ["acorn"] * 6
 
 
 def test_without_the_database_nobody_is_let_in(store: CountingStore, clock: SteppedClock, tmp_path: Path) -> None:
@@ -217,12 +217,12 @@ def test_without_the_database_nobody_is_let_in(store: CountingStore, clock: Step
     with pytest.raises(StorageUnavailable):
         auth.authenticate(bearer(key))
     with pytest.raises(StorageUnavailable):
-        auth.require(known, Scope.READ, "alpha")
+        auth.require(known, Scope.READ, "acorn")
 
 
 def allowed(scopes: frozenset[Scope], owner: str | None, scope: Scope, tenant: str | None) -> type[Exception] | None:
     """What ``require`` ought to do, told the other way round."""
-    known = {"alpha", "beta"}
+    known = {"acorn", "birch"}
     if tenant is not None and (tenant not in known or owner not in (None, tenant)):
         return UnknownName
     if tenant is None and owner is not None:
@@ -233,9 +233,9 @@ def allowed(scopes: frozenset[Scope], owner: str | None, scope: Scope, tenant: s
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(
     scopes=st.frozensets(st.sampled_from(Scope), min_size=1),
-    owner=st.sampled_from([None, "alpha", "beta"]),
+    owner=st.sampled_from([None, "acorn", "birch"]),
     scope=st.sampled_from(Scope),
-    tenant=st.sampled_from([None, "alpha", "beta", "gamma", "ALPHA", "alpha\n", "a\x00b", "\ud800", "x" * 100]),
+    tenant=st.sampled_from([None, "acorn", "birch", "gamma", "ALPHA", "acorn\n", "a\x00b", "\ud800", "x" * 100]),
 )
 def test_a_key_allows_its_scopes_on_its_tenant(
     store: CountingStore,
@@ -260,10 +260,10 @@ def test_a_key_allows_its_scopes_on_its_tenant(
 
 
 def test_an_invisible_tenant_looks_like_one_that_does_not_exist(store: CountingStore, clock: SteppedClock) -> None:
-    key = ApiKey("ab", "alpha", frozenset({Scope.ADMIN}), "", 0, None)
+    key = ApiKey("ab", "acorn", frozenset({Scope.ADMIN}), "", 0, None)
     auth = Authenticator(store, clock)
     words = set()
-    for tenant in ("beta", "no-such-tenant"):
+    for tenant in ("birch", "no-such-tenant"):
         with pytest.raises(UnknownName) as caught:
             auth.require(key, Scope.READ, tenant)
         words.add(str(caught.value))
@@ -271,10 +271,10 @@ def test_an_invisible_tenant_looks_like_one_that_does_not_exist(store: CountingS
 
 
 async def test_on_an_event_loop_it_answers_the_same(store: CountingStore, clock: SteppedClock) -> None:
-    key = store.create_key("alpha", [Scope.READ])
+    key = store.create_key("acorn", [Scope.READ])
     auth = Authenticator(store, clock)
     for _ in range(2):
-        assert (await auth.identify(bearer(key))).tenant == "alpha"
+        assert (await auth.identify(bearer(key))).tenant == "acorn"
         with pytest.raises(Unauthenticated):
             await auth.identify(bearer("ck_0123456789ab_secret"))
         with pytest.raises(Unauthenticated):

@@ -52,7 +52,7 @@ def test_schema_and_intake_agree_on_what_is_wrong(event_type: EventType) -> None
 
 
 async def test_the_vocabulary_is_listed_and_described_for_any_key(gateway: Gateway) -> None:
-    async with gateway.client("alpha-write") as client:
+    async with gateway.client("acorn-write") as client:
         listed = (await client.get("/v1/event-types")).json()
         one = (await client.get("/v1/event-types/playback")).json()
     assert [t["name"] for t in listed] == list(EVENT_TYPES)

@@ -36,27 +36,27 @@ async def waiting(subscription: Subscription) -> list[Frame]:
 
 async def test_frames_reach_every_subscriber_of_the_tenant_in_order_and_nobody_else(tmp_path: Path) -> None:
     live, _ = hub(tmp_path)
-    with live.subscribe("alpha") as one, live.subscribe("alpha") as two, live.subscribe("beta") as other:
+    with live.subscribe("acorn") as one, live.subscribe("acorn") as two, live.subscribe("birch") as other:
         for number in range(5):
-            live.take(samples_frame("alpha", number))
-        live.take(alert_frame("beta", "b-1"))
+            live.take(samples_frame("acorn", number))
+        live.take(alert_frame("birch", "b-1"))
         values = [[orjson.loads(f.data)["samples"][0]["value"] for f in await waiting(s)] for s in (one, two)]
         assert values == [[0, 1, 2, 3, 4]] * 2
         assert [orjson.loads(f.data) for f in await waiting(other)] == [{"id": "b-1", "state": "firing"}]
 
 
 def test_a_frame_reads_as_event_stream_and_as_message() -> None:
-    frame = Frame(17, "alert", "alpha", b'{"id":"a"}')
+    frame = Frame(17, "alert", "acorn", b'{"id":"a"}')
     assert frame.sse == b'event: alert\nid: 17\ndata: {"id":"a"}\n\n'
     assert orjson.loads(frame.text) == {"event": "alert", "data": {"id": "a"}}
 
 
 def test_ids_grow_even_when_the_clock_is_set_back(tmp_path: Path) -> None:
     live, clock = hub(tmp_path)
-    subscription = live.subscribe("alpha")
+    subscription = live.subscribe("acorn")
     for step in (0.0, 0.0, -50.0, 10.0):
         clock.advance(step)
-        live.take(samples_frame("alpha", 1))
+        live.take(samples_frame("acorn", 1))
     ids = [frame.id for frame in asyncio.run(waiting(subscription))]
     assert ids == sorted(set(ids))
     assert ids[0] == NOW_US
@@ -70,14 +70,14 @@ def test_ids_grow_even_when_the_clock_is_set_back(tmp_path: Path) -> None:
         "text",
         {},
         {"event": "samples", "tenant": None, "data": {}},
-        {"event": "samples", "tenant": "alpha", "data": []},
-        {"event": "gossip", "tenant": "alpha", "data": {}},
+        {"event": "samples", "tenant": "acorn", "data": []},
+        {"event": "gossip", "tenant": "acorn", "data": {}},
         {"event": "worker", "tenant": None, "data": None},
     ],
 )
 def test_a_frame_that_makes_no_sense_is_counted_and_dropped(tmp_path: Path, frame: object) -> None:
     live, _ = hub(tmp_path)
-    subscription = live.subscribe("alpha")
+    subscription = live.subscribe("acorn")
     live.take(frame)
     assert live.bad_frames == 1
     assert asyncio.run(waiting(subscription)) == []
@@ -85,10 +85,10 @@ def test_a_frame_that_makes_no_sense_is_counted_and_dropped(tmp_path: Path, fram
 
 def test_a_slow_subscriber_loses_the_oldest_samples_and_never_an_alert(tmp_path: Path) -> None:
     live, _ = hub(tmp_path, Limits(frames=6))
-    slow, quick = live.subscribe("alpha"), live.subscribe("alpha")
+    slow, quick = live.subscribe("acorn"), live.subscribe("acorn")
     for number in range(4):
-        live.take(samples_frame("alpha", number))
-        live.take(alert_frame("alpha", f"a-{number}"))
+        live.take(samples_frame("acorn", number))
+        live.take(alert_frame("acorn", f"a-{number}"))
     frames = asyncio.run(waiting(slow))
     assert [f.event for f in frames] == ["alert", "alert", "samples", "alert", "samples", "alert"]
     assert [orjson.loads(f.data)["samples"][0]["value"] for f in frames if f.event == "samples"] == [2, 3]
@@ -98,38 +98,38 @@ def test_a_slow_subscriber_loses_the_oldest_samples_and_never_an_alert(tmp_path:
 
 def test_outdated_states_go_when_there_are_no_samples_left(tmp_path: Path) -> None:
     live, _ = hub(tmp_path, Limits(frames=2))
-    slow = live.subscribe("alpha")
-    live.take(status_frame("alpha"))
-    live.take({"event": "ledger", "tenant": "alpha", "data": {"total": {}}})
-    live.take(alert_frame("alpha", "a"))
+    slow = live.subscribe("acorn")
+    live.take(status_frame("acorn"))
+    live.take({"event": "ledger", "tenant": "acorn", "data": {"total": {}}})
+    live.take(alert_frame("acorn", "a"))
     assert [f.event for f in asyncio.run(waiting(slow))] == ["ledger", "alert"]
 
 
 def test_a_subscriber_that_only_alerts_wait_for_is_cut_off(tmp_path: Path) -> None:
     live, _ = hub(tmp_path, Limits(frames=3))
-    slow = live.subscribe("alpha")
+    slow = live.subscribe("acorn")
     for number in range(5):
-        live.take(alert_frame("alpha", f"a-{number}"))
+        live.take(alert_frame("acorn", f"a-{number}"))
     assert slow.cut_off.is_set()
     assert asyncio.run(waiting(slow)) == []
 
 
 def test_a_subscriber_that_takes_nothing_is_cut_off_in_the_end(tmp_path: Path) -> None:
     live, _ = hub(tmp_path, Limits(frames=2, dropped_in_a_row=10))
-    slow = live.subscribe("alpha")
+    slow = live.subscribe("acorn")
     for number in range(12):
-        live.take(samples_frame("alpha", number))
+        live.take(samples_frame("acorn", number))
     assert not slow.cut_off.is_set()
-    live.take(samples_frame("alpha", 12))
+    live.take(samples_frame("acorn", 12))
     assert slow.cut_off.is_set()
 
 
 def test_bytes_are_bounded_as_well_as_frames(tmp_path: Path) -> None:
-    size = len(orjson.dumps(samples_frame("alpha", 1)["data"]))
+    size = len(orjson.dumps(samples_frame("acorn", 1)["data"]))
     live, _ = hub(tmp_path, Limits(frame_bytes=3 * size))
-    slow = live.subscribe("alpha")
+    slow = live.subscribe("acorn")
     for _ in range(9):
-        live.take(samples_frame("alpha", 1))
+        live.take(samples_frame("acorn", 1))
     assert len(asyncio.run(waiting(slow))) == 3
 
 
@@ -139,7 +139,7 @@ def test_bytes_are_bounded_as_well_as_frames(tmp_path: Path) -> None:
 )
 def test_no_alert_is_ever_lost_unless_the_subscriber_is_cut_off(events: list[str], frames: int) -> None:
     live = LiveHub(Path("nowhere"), SteppedClock(), Limits(frames=frames))
-    subscription = live.subscribe("alpha")
+    subscription = live.subscribe("acorn")
     sent, seen = [], []
 
     async def run() -> None:
@@ -150,7 +150,7 @@ def test_no_alert_is_ever_lost_unless_the_subscriber_is_cut_off(events: list[str
                     assert frame is not None
                     seen.append(frame)
             else:
-                live.take({"event": event, "tenant": "alpha", "data": {"n": number}})
+                live.take({"event": event, "tenant": "acorn", "data": {"n": number}})
                 sent.append((event, number))
             assert len(subscription._frames) <= frames
             assert subscription._bytes == sum(len(f.data) for f in subscription._frames)
@@ -166,44 +166,44 @@ def test_no_alert_is_ever_lost_unless_the_subscriber_is_cut_off(events: list[str
 
 def test_a_newcomer_starts_with_the_last_status_while_the_worker_lives(tmp_path: Path) -> None:
     live, clock = hub(tmp_path)
-    live.take(status_frame("alpha", events_per_second=1.0))
-    live.take(status_frame("alpha", events_per_second=2.0))
-    live.take(samples_frame("alpha", 1))
-    (frame,) = asyncio.run(waiting(live.subscribe("alpha")))
+    live.take(status_frame("acorn", events_per_second=1.0))
+    live.take(status_frame("acorn", events_per_second=2.0))
+    live.take(samples_frame("acorn", 1))
+    (frame,) = asyncio.run(waiting(live.subscribe("acorn")))
     assert (frame.event, orjson.loads(frame.data)["events_per_second"]) == ("status", 2.0)
     clock.advance(10.0)
-    assert asyncio.run(waiting(live.subscribe("alpha"))) == []
+    assert asyncio.run(waiting(live.subscribe("acorn"))) == []
 
 
 def test_whoever_comes_back_gets_what_it_missed_of_its_own_tenant(tmp_path: Path) -> None:
     live, _ = hub(tmp_path)
-    first = live.subscribe("alpha")
+    first = live.subscribe("acorn")
     for number in range(3):
-        live.take(samples_frame("alpha", number))
-        live.take(samples_frame("beta", 100 + number))
+        live.take(samples_frame("acorn", number))
+        live.take(samples_frame("birch", 100 + number))
     seen = asyncio.run(waiting(first))[0].id
-    values = [orjson.loads(f.data)["samples"][0]["value"] for f in asyncio.run(waiting(live.subscribe("alpha", seen)))]
+    values = [orjson.loads(f.data)["samples"][0]["value"] for f in asyncio.run(waiting(live.subscribe("acorn", seen)))]
     assert values == [1, 2]
-    assert asyncio.run(waiting(live.subscribe("alpha", 2**62))) == []
+    assert asyncio.run(waiting(live.subscribe("acorn", 2**62))) == []
 
 
 def test_the_recent_past_is_bounded_in_bytes(tmp_path: Path) -> None:
-    size = len(orjson.dumps(samples_frame("alpha", 1)["data"]))
+    size = len(orjson.dumps(samples_frame("acorn", 1)["data"]))
     live, _ = hub(tmp_path, Limits(recent_bytes=4 * size))
     for _ in range(20):
-        live.take(samples_frame("alpha", 1))
-    assert len(asyncio.run(waiting(live.subscribe("alpha", 0)))) == 4
+        live.take(samples_frame("acorn", 1))
+    assert len(asyncio.run(waiting(live.subscribe("acorn", 0)))) == 4
 
 
 def test_subscriptions_are_counted_and_bounded(tmp_path: Path) -> None:
     live, _ = hub(tmp_path, Limits(per_tenant=2, total=3))
-    one, two, three = live.subscribe("alpha"), live.subscribe("alpha"), live.subscribe("beta")
+    one, two, three = live.subscribe("acorn"), live.subscribe("acorn"), live.subscribe("birch")
     with pytest.raises(Overloaded):
         live.subscribe("gamma")
     live.unsubscribe(three)
     live.unsubscribe(three)
     with pytest.raises(Overloaded):
-        live.subscribe("alpha")
+        live.subscribe("acorn")
     with live.subscribe("gamma"):
         assert live.subscribers == 3
     live.unsubscribe(one)
@@ -213,15 +213,15 @@ def test_subscriptions_are_counted_and_bounded(tmp_path: Path) -> None:
 
 def test_the_worker_is_up_while_it_is_heard_of(tmp_path: Path) -> None:
     live, clock = hub(tmp_path)
-    assert (live.worker_up, live.behind_records, live.status("alpha")) == (False, None, None)
+    assert (live.worker_up, live.behind_records, live.status("acorn")) == (False, None, None)
     live.take(WORKER_FRAME)
-    live.take(status_frame("alpha"))
+    live.take(status_frame("acorn"))
     assert (live.worker_up, live.behind_records) == (True, 4)
     clock.advance(9.9)
     assert live.worker_up
     clock.advance(0.1)
     assert (live.worker_up, live.behind_records) == (False, None)
-    status = live.status("alpha")
+    status = live.status("acorn")
     assert status is not None
     assert status["events_per_second"] == 120.0
 
@@ -229,13 +229,13 @@ def test_the_worker_is_up_while_it_is_heard_of(tmp_path: Path) -> None:
 async def test_frames_come_from_the_bus_through_the_workers_absences(tmp_path: Path) -> None:
     live, _ = hub(tmp_path)
     live.start()
-    with live.subscribe("alpha") as subscription:
+    with live.subscribe("acorn") as subscription:
         for round_ in range(3):  # away, back, away, back …
             worker = Worker(tmp_path / "worker.sock")
             await worker.open()
             async with asyncio.timeout(20):
                 await worker.heard.wait()
-            worker.publish(alert_frame("alpha", f"a-{round_}"))
+            worker.publish(alert_frame("acorn", f"a-{round_}"))
             assert await taken(subscription, 1) == [("alert", {"id": f"a-{round_}", "state": "firing"})]
             await worker.close()
     await live.close()
@@ -251,12 +251,12 @@ async def test_rubbish_on_the_bus_only_costs_a_new_connection(tmp_path: Path) ->
         nonlocal connections
         connections += 1
         writers.append(writer)
-        good = orjson.dumps(alert_frame("alpha", "a")) + b"\n"
+        good = orjson.dumps(alert_frame("acorn", "a")) + b"\n"
         writer.write(b"[1, 2]\nnot json\n" + good if connections == 1 else good)
 
     server = await asyncio.start_unix_server(answer, path=str(tmp_path / "worker.sock"))
     live.start()
-    with live.subscribe("alpha") as subscription:
+    with live.subscribe("acorn") as subscription:
         assert await taken(subscription, 1) == [("alert", {"id": "a", "state": "firing"})]
     assert connections == 2
     assert live.bad_frames == 1
@@ -285,10 +285,10 @@ async def test_a_quiet_stream_shows_signs_of_life_and_a_busy_one_does_not_need_t
     clock = BeatingClock()
     live = LiveHub(tmp_path / "worker.sock", clock)
     live.start()
-    with live.subscribe("alpha") as quiet, live.subscribe("beta") as busy:
+    with live.subscribe("acorn") as quiet, live.subscribe("birch") as busy:
         clock.due.set()
         assert await taken(quiet, 1) == [("", None)]
-        live.take(alert_frame("beta", "b"))
+        live.take(alert_frame("birch", "b"))
         assert await taken(busy, 1) == [("alert", {"id": "b", "state": "firing"})]
         clock.due.set()
         assert await taken(busy, 1) == [("", None)]
@@ -298,10 +298,10 @@ async def test_a_quiet_stream_shows_signs_of_life_and_a_busy_one_does_not_need_t
 async def test_closing_lets_streams_end_after_what_waits_and_admits_no_more(tmp_path: Path) -> None:
     live, _ = hub(tmp_path)
     live.start()
-    with live.subscribe("alpha") as subscription:
-        live.take(alert_frame("alpha", "a"))
+    with live.subscribe("acorn") as subscription:
+        live.take(alert_frame("acorn", "a"))
         await live.close()
-        live.take(alert_frame("alpha", "late"))
+        live.take(alert_frame("acorn", "late"))
         assert [f.data async for f in subscription if f] == [b'{"id":"a","state":"firing"}']
     with pytest.raises(Overloaded):
-        live.subscribe("alpha")
+        live.subscribe("acorn")

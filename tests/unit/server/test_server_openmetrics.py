@@ -70,37 +70,37 @@ def exposed(
 def test_both_formats_say_the_same_in_their_own_way() -> None:
     exposition = exposed(
         {
-            "alpha": [(UTILIZATION, {"cpu.mode": "user"}, 0.25), (IO, {"system.device": "sda"}, 4096.0)],
-            "beta": [(UTILIZATION, {"cpu.mode": "user"}, 0.5)],
+            "acorn": [(UTILIZATION, {"cpu.mode": "user"}, 0.25), (IO, {"system.device": "sda"}, 4096.0)],
+            "birch": [(UTILIZATION, {"cpu.mode": "user"}, 0.5)],
         }
     )
     assert exposition.render(openmetrics=True).decode() == (
         r"""# HELP system_cpu_utilization_ratio Share of \"time\" a CPU was busy.
 # TYPE system_cpu_utilization_ratio gauge
 # UNIT system_cpu_utilization_ratio ratio
-system_cpu_utilization_ratio{tenant="alpha",cpu_mode="user"} 0.25
-system_cpu_utilization_ratio{tenant="beta",cpu_mode="user"} 0.5
+system_cpu_utilization_ratio{tenant="acorn",cpu_mode="user"} 0.25
+system_cpu_utilization_ratio{tenant="birch",cpu_mode="user"} 0.5
 # HELP system_disk_io_bytes Bytes read and written.
 # TYPE system_disk_io_bytes counter
 # UNIT system_disk_io_bytes bytes
-system_disk_io_bytes_total{tenant="alpha",system_device="sda"} 4096.0
+system_disk_io_bytes_total{tenant="acorn",system_device="sda"} 4096.0
 # EOF
 """
     )
     assert exposition.render(openmetrics=False).decode() == (
         """# HELP system_cpu_utilization_ratio Share of "time" a CPU was busy.
 # TYPE system_cpu_utilization_ratio gauge
-system_cpu_utilization_ratio{tenant="alpha",cpu_mode="user"} 0.25
-system_cpu_utilization_ratio{tenant="beta",cpu_mode="user"} 0.5
+system_cpu_utilization_ratio{tenant="acorn",cpu_mode="user"} 0.25
+system_cpu_utilization_ratio{tenant="birch",cpu_mode="user"} 0.5
 # HELP system_disk_io_bytes_total Bytes read and written.
 # TYPE system_disk_io_bytes_total counter
-system_disk_io_bytes_total{tenant="alpha",system_device="sda"} 4096.0
+system_disk_io_bytes_total{tenant="acorn",system_device="sda"} 4096.0
 """
     )
 
 
 def test_undefined_and_stale_values_are_left_out() -> None:
-    samples = {"alpha": [(UTILIZATION, {}, None), (IO, {}, 1.0)]}
+    samples = {"acorn": [(UTILIZATION, {}, None), (IO, {}, 1.0)]}
     assert b"utilization" not in exposed(samples).render(openmetrics=True)
     assert b"disk_io" in exposed(samples, NOW_US + 300_000_000).render(openmetrics=True)
     assert exposed(samples, NOW_US + 300_000_001).render(openmetrics=True) == b"# EOF\n"
@@ -108,35 +108,35 @@ def test_undefined_and_stale_values_are_left_out() -> None:
 
 def test_a_series_nobody_declared_is_left_out() -> None:
     exposition = Exposition(NOW_US)
-    exposition.add_tenant("alpha", [], [Series("x.y", {}, NOW_US, 1.0, "")])
+    exposition.add_tenant("acorn", [], [Series("x.y", {}, NOW_US, 1.0, "")])
     assert exposition.render(openmetrics=True) == b"# EOF\n"
 
 
 def test_metrics_that_end_up_with_one_name_are_not_mixed() -> None:
     one, two = spec("queue.size_now"), spec("queue.size.now")
-    exposition = exposed({"alpha": [(one, {}, 1.0), (two, {}, 2.0)], "beta": [(one, {}, 3.0)]})
+    exposition = exposed({"acorn": [(one, {}, 1.0), (two, {}, 2.0)], "birch": [(one, {}, 3.0)]})
     assert exposition.left_out == 1
     lines = exposition.render(openmetrics=True).decode().splitlines()
     assert [line for line in lines if not line.startswith("#")] == [
-        'queue_size_now{tenant="alpha"} 1.0',
-        'queue_size_now{tenant="beta"} 3.0',
+        'queue_size_now{tenant="acorn"} 1.0',
+        'queue_size_now{tenant="birch"} 3.0',
     ]
 
 
 def test_labels_that_end_up_with_one_name_are_joined_and_none_poses_as_the_tenant() -> None:
-    labels = {"a.b": "1", "a_b": "2", "tenant": "beta", "9lives": "x", "__": "y", "cmd": "caf\udce9"}
-    text = exposed({"alpha": [(spec("x.y"), labels, 1.0)]}).render(openmetrics=True).decode()
-    assert 'x_y{tenant="alpha",a_b="1;2",exported_tenant="beta",_9lives="x",_="y",cmd="caf?"} 1.0' in text
+    labels = {"a.b": "1", "a_b": "2", "tenant": "birch", "9lives": "x", "__": "y", "cmd": "caf\udce9"}
+    text = exposed({"acorn": [(spec("x.y"), labels, 1.0)]}).render(openmetrics=True).decode()
+    assert 'x_y{tenant="acorn",a_b="1;2",exported_tenant="birch",_9lives="x",_="y",cmd="caf?"} 1.0' in text
 
 
 @pytest.mark.parametrize(("declared", "value"), [(IO, -1.0), (spec("x.y", unit=Unit.HOURS), 1e308)])
 def test_a_value_that_the_format_has_no_place_for_is_left_out(declared: MetricSpec, value: float) -> None:
-    exposition = exposed({"alpha": [(declared, {}, value)]})
+    exposition = exposed({"acorn": [(declared, {}, value)]})
     assert (exposition.left_out, exposition.render(openmetrics=True)) == (1, b"# EOF\n")
 
 
 def test_series_that_differ_in_nothing_that_is_shown_are_shown_once() -> None:
-    exposition = exposed({"alpha": [(spec("x.y"), {"a.b": "1"}, 1.0), (spec("x.y"), {"a_b": "1"}, 2.0)]})
+    exposition = exposed({"acorn": [(spec("x.y"), {"a.b": "1"}, 1.0), (spec("x.y"), {"a_b": "1"}, 2.0)]})
     assert exposition.left_out == 1
     assert exposition.render(openmetrics=True).count(b"x_y{") == 1
 
@@ -155,7 +155,7 @@ values = st.floats(allow_nan=False, allow_infinity=False)
 
 @given(
     samples=st.lists(st.tuples(specs, label_sets, values), max_size=12, unique_by=lambda s: s[0].name),
-    tenant=st.sampled_from(["alpha", "beta"]),
+    tenant=st.sampled_from(["acorn", "birch"]),
 )
 def test_whatever_is_collected_can_be_read_back(
     samples: list[tuple[MetricSpec, Mapping[str, str], float]], tenant: str
@@ -202,7 +202,7 @@ def store_samples(gateway: Gateway) -> None:
         MetricSpec("listening.hours", Kind.GAUGE, Unit.HOURS, "Hours of listening."),
         MetricSpec("rows.dead", Kind.GAUGE, Unit.PERCENT, "Dead rows.", nullable=True),
     ]
-    for tenant, value in (("alpha", 0.25), ("beta", 0.75)):
+    for tenant, value in (("acorn", 0.25), ("birch", 0.75)):
         samples.declare(tenant, "test", specs)
         samples.add(
             [
@@ -224,7 +224,7 @@ async def scrape(gateway: Gateway, key: str, accept: str = "") -> tuple[str, str
 
 
 async def test_a_scrape_has_the_tenants_of_its_key(gateway: Gateway) -> None:
-    media, text = await scrape(gateway, "alpha-read", "application/openmetrics-text")
+    media, text = await scrape(gateway, "acorn-read", "application/openmetrics-text")
     assert media == OPENMETRICS
     families = {f.name: f for f in parse_openmetrics(text)}
     assert sorted(families) == [
@@ -234,7 +234,7 @@ async def test_a_scrape_has_the_tenants_of_its_key(gateway: Gateway) -> None:
         "system_process_count_current",
     ]
     assert families["listening_seconds"].samples[0].value == 7200.0
-    assert "beta" not in text
+    assert "birch" not in text
 
 
 async def test_an_operators_scrape_has_all_tenants_and_the_process_itself(gateway: Gateway) -> None:
@@ -242,8 +242,8 @@ async def test_an_operators_scrape_has_all_tenants_and_the_process_itself(gatewa
     assert media == PLAIN
     found = {(s.name, s.labels.get("tenant")) for f in parse_plain(text) for s in f.samples}
     assert {
-        ("system_disk_io_bytes_total", "alpha"),
-        ("system_disk_io_bytes_total", "beta"),
+        ("system_disk_io_bytes_total", "acorn"),
+        ("system_disk_io_bytes_total", "birch"),
         ("process_resident_memory_bytes", None),
         ("collectors_gateway_worker_up", None),
     } <= found

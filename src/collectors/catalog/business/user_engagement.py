@@ -208,11 +208,14 @@ def _activity(times: _Times) -> ir.Table:
 def _sessions(times: _Times) -> ir.Table:
     """Count the sessions that began in the recent hours, their listeners and their total length.
 
-    Plays are read from so far back that every play that can reach into the recent hours, or up to half an hour
-    before them, is among them: so a session's beginning is never mistaken.
+    Plays are read from so far back that each one that ends in the recent hours, or up to half an hour before them, is
+    there: so a session that goes on is never taken for a new one. A play makes its session longer by what it reaches
+    beyond all plays before it (the pause included), which adds up to the lengths without numbering the sessions. What
+    a listener's plays add before the first recent beginning belongs to a session that began earlier.
     """
     import ibis
 
+    recent_ms = _milliseconds(times.recent_start)
     reach = LONGEST_PLAY + timedelta(milliseconds=INACTIVITY_MS)
     playback = events("playback")
     chosen = playback.filter(
@@ -222,21 +225,24 @@ def _sessions(times: _Times) -> ir.Table:
     )
     start_ms = chosen.event_time.truncate("s").epoch_seconds().cast("int64") * 1000 + chosen.event_time.millisecond()
     spans = chosen.select("user_id", start_ms=start_ms.cast("int64"), played=chosen.ms_played.cast("int64"))
-    # Distinct, so that the order within a listener is total and both windows below see the same one.
-    plays = spans.select("user_id", "start_ms", end_ms=spans.start_ms + spans.played).distinct()
-    order = [plays.start_ms, plays.end_ms]
-    earlier = ibis.window(group_by=plays.user_id, order_by=order, preceding=(None, 1))
-    reached = plays.mutate(reached_ms=plays.end_ms.max().over(earlier))
-    pause = reached.start_ms - reached.reached_ms
-    begun = reached.mutate(begins=ibis.cases((reached.reached_ms.isnull() | (pause > INACTIVITY_MS), 1), else_=0))
-    so_far = ibis.window(group_by=begun.user_id, order_by=[begun.start_ms, begun.end_ms], preceding=(None, 0))
-    numbered = begun.mutate(number=begun.begins.sum().over(so_far))
-    sessions = numbered.group_by("user_id", "number").agg(
-        start_ms=numbered.start_ms.min(), end_ms=numbered.end_ms.max()
+    plays = spans.select("user_id", "start_ms", end_ms=spans.start_ms + spans.played)
+    plays = plays.filter(plays.end_ms >= recent_ms - INACTIVITY_MS)
+    earlier = ibis.window(group_by=plays.user_id, order_by=[plays.start_ms, plays.end_ms], preceding=(None, 1))
+    heard = plays.mutate(reached_ms=plays.end_ms.max().over(earlier))
+    heard = heard.filter(heard.start_ms >= recent_ms)
+    begins = heard.reached_ms.isnull() | (heard.start_ms - heard.reached_ms > INACTIVITY_MS)
+    heard = heard.mutate(begins=begins, from_ms=ibis.coalesce(heard.reached_ms, heard.start_ms))
+    gain_ms = ibis.greatest(heard.end_ms - ibis.cases((heard.begins, heard.start_ms), else_=heard.from_ms), 0)
+    listeners = heard.group_by("user_id").agg(
+        sessions=heard.count(where=heard.begins),
+        gained_ms=gain_ms.sum(),
+        earlier_ms=heard.from_ms.min(where=heard.begins) - heard.from_ms.min(),
     )
-    recent = sessions.filter(sessions.start_ms >= _milliseconds(times.recent_start))
-    return recent.agg(
-        sessions=recent.count(), users=recent.user_id.nunique(), length_ms=(recent.end_ms - recent.start_ms).sum()
+    with_sessions = listeners.filter(listeners.sessions > 0)
+    return with_sessions.agg(
+        sessions=with_sessions.sessions.sum(),
+        users=with_sessions.count(),
+        length_ms=(with_sessions.gained_ms - with_sessions.earlier_ms).sum(),
     )
 
 
@@ -305,7 +311,7 @@ def _triangle(activity: Activity) -> Iterator[Sample]:
 
 
 def _session_samples(sessions: Mapping[str, Any], none: str) -> Iterator[Sample]:
-    count = sessions["sessions"]
+    count = sessions["sessions"] or 0
     yield Sample(SESSIONS.name, count)
     yield _ratio(SESSIONS_PER_USER, count, sessions["users"], none)
     yield _ratio(SESSION_DURATION, (sessions["length_ms"] or 0) / 1000, count, none)
