@@ -10,8 +10,8 @@ import orjson
 from collectors.clock import SYSTEM_CLOCK
 from collectors.drivers.event_log import LogReader, LogWriter
 from collectors.drivers.ledger_store import LedgerStore
-from collectors.intake.dedupe import DedupeWindow
 from collectors.intake.decoded import Limits
+from collectors.intake.dedupe import DedupeWindow
 from collectors.intake.pipeline import IntakePipeline, PipelineLimits
 from collectors.intake.prepare import IntakePolicy, Lane, Preparer, Receipt, Submission
 from collectors.lake.loader import Lake

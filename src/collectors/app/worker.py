@@ -89,6 +89,7 @@ class Worker:
         self._saved_position = self._lake.position if position is None else position
         self._thresholds: dict[tuple[str, str], list[Threshold]] = {}
         self._pending: list[LabelledSample] = []
+        self._changed_alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, str], None] = {}
         self._rates: dict[str, tuple[float, int]] = {}
         self._rate: dict[str, float] = {}
@@ -194,7 +195,7 @@ class Worker:
     def _announce(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:
             self._bus.publish(alert_frame(alert))
-            self._folder.samples.put_alert(alert)
+            self._changed_alerts[alert.id] = alert
             log.info("alert", tenant=alert.tenant, rule=alert.rule, state=alert.state, severity=alert.severity)
 
     def _declare(self, collector: BaseCollector[Any]) -> None:
@@ -238,16 +239,21 @@ class Worker:
             self._pending.append(LabelledSample(tenant, Sample(FRESHNESS.name, fresh, (), now), ()))
             self._bus.publish(status_frame(tenant, self.crew.statuses(tenant), fresh, self._rate[tenant]))
         pending, self._pending = self._pending, []
-        counts = await asyncio.to_thread(self._write_and_count, pending)
+        changed, self._changed_alerts = self._changed_alerts, {}
+        counts = await asyncio.to_thread(self._write_and_count, pending, list(changed.values()))
         for tenant in self.crew.tenants:
             mine = {type_: c for (owner, type_), c in counts.items() if owner == tenant}
             self._bus.publish(ledger_frame(tenant, mine))
         behind = sum(c.rows for c in await asyncio.to_thread(tail_counts, self._folder.log, after=self._lake.position))
         self._bus.publish(worker_frame(now, self._lake.position, behind, self._load.blocked_by))
 
-    def _write_and_count(self, pending: list[LabelledSample]) -> dict[tuple[str, str], LedgerCounts]:
+    def _write_and_count(
+        self, pending: list[LabelledSample], changed: list[Alert]
+    ) -> dict[tuple[str, str], LedgerCounts]:
         if pending:
             self._folder.samples.add(pending)
+        if changed:
+            self._folder.samples.put_alerts(changed)
         return self._folder.ledger.counts()
 
     def _counter_samples(self, tenant: str, type_: str, now: int) -> list[LabelledSample]:

@@ -65,12 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(arguments, prog_name="collectors", standalone_mode=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except CollectorsError as error:
+    except (CollectorsError, OSError) as error:  # a file that can't be written is no bug either
         if os.environ.get("COLLECTORS_DEBUG") == "1":
             raise
-        print(f"collectors: {error}", file=sys.stderr)
+        print(f"collectors: {_sentences(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | BadInput) else 1
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
-        return 0
     return 0
+
+
+def _sentences(message: str) -> str:
+    """Part what is wrong from its fix by a full stop, where the message does not end with one."""
+    wrong, sign, fix = message.rpartition(" Fix: ")
+    return f"{wrong.rstrip('.')}. Fix: {fix}" if sign and "\n" not in message else message

@@ -72,9 +72,10 @@ class ControlStore:
         self._path = path
         self._clock = clock
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
+        # Kept open: closing the last connection of a process would write the WAL back each time.
+        self._anchor = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+        self._anchor.execute("PRAGMA journal_mode=WAL")
+        self._anchor.executescript(_SCHEMA)
         path.chmod(0o600)
 
     def version(self) -> int:

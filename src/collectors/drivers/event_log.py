@@ -43,6 +43,7 @@ _COLUMNS = (
 _READ_COLUMNS = _COLUMNS.replace(
     "body, dead", "CASE WHEN ? IS NULL OR type IN (SELECT value FROM json_each(?)) THEN body END, dead"
 )
+_SUFFIX = ".segment"
 _PAGE_BYTES = 16384
 
 
@@ -73,7 +74,7 @@ class Record:
 
 def segment_paths(folder: Path) -> list[Path]:
     """Return the log's segment files, oldest first."""
-    return sorted(folder.glob("*.segment"))
+    return sorted(p for p in folder.iterdir() if p.suffix == _SUFFIX) if folder.exists() else []
 
 
 def _first_position(path: Path) -> int:
@@ -141,7 +142,7 @@ class LogWriter:
         previous = self._connection
         if previous is not None and self._written == 0:
             return previous
-        path = self._folder / f"{self.next_position:020d}.segment"
+        path = self._folder / f"{self.next_position:020d}{_SUFFIX}"
         self._connection = None
         connection = _connect(path)
         connection.executescript(_SCHEMA)

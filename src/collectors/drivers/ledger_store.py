@@ -65,9 +65,10 @@ class LedgerStore:
         self._path = path
         self._log_folder = log_folder
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
+        # Kept open: closing the last connection of a process would write the WAL back each time.
+        self._anchor = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+        self._anchor.execute("PRAGMA journal_mode=WAL")
+        self._anchor.executescript(_SCHEMA)
 
     def fold(self, fold: Fold) -> None:
         """Add ``fold`` once: a fold up to a position that was reached before changes nothing."""

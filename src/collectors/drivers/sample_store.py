@@ -74,11 +74,12 @@ class SampleStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._ids: dict[tuple[str, str, str], int] = {}
+        self._ids: dict[tuple[str, str, tuple[tuple[str, str], ...]], int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_SCHEMA)
+        # Kept open: closing the last connection of a process would write the WAL back each time.
+        self._anchor = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+        self._anchor.execute("PRAGMA journal_mode=WAL")
+        self._anchor.executescript(_SCHEMA)
 
     def declare(self, tenant: str, collector: str, specs: Iterable[MetricSpec]) -> None:
         """Record what ``collector`` may emit for ``tenant``."""
@@ -109,25 +110,30 @@ class SampleStore:
             )
             connection.execute("COMMIT")
 
-    def put_alert(self, alert: Alert) -> None:
-        """Store an alert's newest state."""
+    def put_alerts(self, alerts: Iterable[Alert]) -> None:
+        """Store the newest state of each alert, in one transaction."""
         with closing(self._connect()) as connection:
-            connection.execute(
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
                 "INSERT OR REPLACE INTO alert VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                 (
-                    alert.id,
-                    alert.tenant,
-                    alert.rule,
-                    alert.key,
-                    alert.severity,
-                    alert.state,
-                    alert.summary,
-                    json.dumps(alert.labels),
-                    alert.started_us,
-                    alert.ended_us,
-                    alert.value,
+                    (
+                        a.id,
+                        a.tenant,
+                        a.rule,
+                        a.key,
+                        a.severity,
+                        a.state,
+                        a.summary,
+                        json.dumps(a.labels),
+                        a.started_us,
+                        a.ended_us,
+                        a.value,
+                    )
+                    for a in alerts
                 ),
             )
+            connection.execute("COMMIT")
 
     def alerts(self, tenant: str | None = None, state: AlertState | None = None, limit: int = 100) -> list[Alert]:
         """Return alerts, newest first; of all tenants if none is named."""
@@ -217,17 +223,17 @@ class SampleStore:
         self._ids.clear()
 
     def _series(self, connection: sqlite3.Connection, item: LabelledSample) -> int:
-        labels = json.dumps(dict(item.labels), separators=(",", ":"))
-        key = (item.tenant, item.sample.metric, labels)
+        key = (item.tenant, item.sample.metric, item.labels)
         series = self._ids.get(key)
         if series is None:
+            row = (item.tenant, item.sample.metric, json.dumps(dict(item.labels), separators=(",", ":")))
             connection.execute(
                 "INSERT OR IGNORE INTO series (tenant, metric, labels, last_us, last_value, last_reason)"
                 " VALUES (?,?,?,0,NULL,'')",
-                key,
+                row,
             )
             (series,) = connection.execute(
-                "SELECT id FROM series WHERE tenant = ? AND metric = ? AND labels = ?", key
+                "SELECT id FROM series WHERE tenant = ? AND metric = ? AND labels = ?", row
             ).fetchone()
             self._ids[key] = series
         return int(series)

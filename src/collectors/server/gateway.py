@@ -16,8 +16,8 @@ from collectors.app.folder import DataFolder
 from collectors.clock import SystemClock
 from collectors.config.server import ServerConfig
 from collectors.drivers.event_log import LogWriter
-from collectors.intake.dedupe import DedupeWindow
 from collectors.intake.decoded import Limits
+from collectors.intake.dedupe import DedupeWindow
 from collectors.intake.pipeline import IntakePipeline, PipelineLimits, settle
 from collectors.intake.prepare import IntakePolicy, Outcome, Preparer
 from collectors.intake.recover import recover_window

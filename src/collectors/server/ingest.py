@@ -9,7 +9,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -44,6 +44,7 @@ _ARROW = frozenset({"application/vnd.apache.arrow.stream", "application/vnd.apac
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _SEGMENT_PATHS = frozenset(f"/v1/{call}" for call in (*CALLS, BATCH))
 _THREAD_FROM_BYTES = 16_384
+T = TypeVar("T")
 _DISK_CHECK_SECONDS = 1.0
 
 
@@ -170,7 +171,7 @@ class _DiskGuard:
             raise StorageUnavailable("the disk is nearly full; free space on the data folder", retry_after=5.0)
 
 
-async def _off_loop(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+async def _off_loop(size: int, function: Callable[..., T], *arguments: Any) -> T:
     """Call ``function`` in a thread if the body is large enough for others to notice."""
     if size < _THREAD_FROM_BYTES:
         return function(*arguments)

@@ -61,10 +61,11 @@ def install(app: FastAPI, routes: Sequence[Route]) -> None:
     async def on_http(request: Request, error: Exception) -> Answer:
         assert isinstance(error, HTTPException)
         status, headers = error.status_code, dict(error.headers or {})
-        # The router tells only what the first route of that path takes.
-        path = request.scope["path"]
-        if methods := {m for r in routes if r.path_regex.match(path) for m in r.methods or ()}:
-            headers |= {"Allow": ", ".join(sorted(methods))} if status == 405 else {}
+        if status == 405:
+            # The router names only the methods of the first route with that path.
+            path = request.scope["path"]
+            methods = {method for r in routes if r.path_regex.match(path) for method in r.methods or ()}
+            headers["Allow"] = ", ".join(sorted(methods)) or headers.get("Allow", "")
         message = _MESSAGES.get(status, "the request can't be answered")
         return _answer(status, _CODES.get(status, BadInput.code), message, headers)
 

@@ -10,6 +10,7 @@ import pytest
 from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.records import T0, event_id, playback, record
 
 from collectors.drivers.event_log import LogWriter, Record
 from collectors.drivers.ledger_store import LedgerStore
@@ -17,7 +18,6 @@ from collectors.errors import StorageUnavailable
 from collectors.lake.loader import Lake
 from collectors.model.batch import LedgerCounts
 from collectors.model.rollups import ROLLUPS
-from tests.support.records import T0, event_id, playback, record
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

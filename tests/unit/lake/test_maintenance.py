@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
+from tests.support.records import T0, playback, record
 
 from collectors.drivers.ledger_store import LedgerStore
 from collectors.lake.loader import Lake
 from collectors.lake.maintenance import MERGE_FROM_FILES, READERS_GONE_US, Maintenance
-from tests.support.records import T0, playback, record
 
 DAY = 86_400_000_000
 
@@ -77,7 +77,8 @@ def test_rollups_are_settled_into_months_and_stay_equal_to_a_rebuild(tmp_path: P
 
     def sums() -> list[tuple[object, ...]]:
         paths = [str(table.folder / p) for p in table.files]
-        query = "SELECT tenant_id, day, user_id, sum(plays), sum(ms_played) FROM read_parquet($p) GROUP BY ALL ORDER BY ALL"
+        sums = "sum(plays), sum(ms_played)"
+        query = f"SELECT tenant_id, day, user_id, {sums} FROM read_parquet($p) GROUP BY ALL ORDER BY ALL"
         return duckdb.sql(query, params={"p": paths}).fetchall()
 
     before = sums()

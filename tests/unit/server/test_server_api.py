@@ -448,7 +448,7 @@ def alert(tenant: str, number: int, state: AlertState) -> Alert:
 
 async def test_alerts_are_listed_by_state_the_newest_first(gateway: Gateway) -> None:
     for number, state in enumerate([AlertState.FIRING, AlertState.RESOLVED, AlertState.FIRING]):
-        gateway.folder.samples.put_alert(alert("acorn", number, state))
+        gateway.folder.samples.put_alerts([alert("acorn", number, state)])
     async with gateway.client("acorn-read") as client:
         every = (await client.get("/v1/tenants/acorn/alerts")).json()
         firing = (await client.get("/v1/tenants/acorn/alerts?state=firing")).json()
@@ -494,8 +494,8 @@ async def test_half_a_surrogate_in_a_label_does_not_break_the_answer(gateway: Ga
 
 async def test_the_overview_sums_up_what_each_part_tells(gateway: Gateway) -> None:
     fold(gateway, letters=1)
-    gateway.folder.samples.put_alert(alert("acorn", 1, AlertState.FIRING))
-    gateway.folder.samples.put_alert(alert("birch", 1, AlertState.RESOLVED))
+    gateway.folder.samples.put_alerts([alert("acorn", 1, AlertState.FIRING)])
+    gateway.folder.samples.put_alerts([alert("birch", 1, AlertState.RESOLVED)])
     gateway.hub.take(WORKER_FRAME)
     gateway.hub.take(status_frame("acorn"))
     gateway.clock.advance(5.0)

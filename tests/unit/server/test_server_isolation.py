@@ -59,8 +59,8 @@ def fill(gateway: Gateway) -> None:
         folder.samples.declare(tenant, f"{tenant}_collector", [spec])
         sample = Sample(spec.name, 1.0, (tenant,), NOW_US)
         folder.samples.add([LabelledSample(tenant, sample, (("who", tenant),))])
-        folder.samples.put_alert(
-            Alert(tenant, tenant, tenant, tenant, Severity.INFO, AlertState.FIRING, tenant, (), NOW_US)
+        folder.samples.put_alerts(
+            [Alert(tenant, tenant, tenant, tenant, Severity.INFO, AlertState.FIRING, tenant, (), NOW_US)]
         )
         counts[tenant, "playback"] = LedgerCounts(offered=1, stored=1)
         letters.append(DeadLetter(position, tenant, "playback", NOW_US, 1, tenant.encode()))
