@@ -26,8 +26,8 @@ def events_page() -> str:
         *_fields(EVENT_TYPES["playback"].columns[:6]),
         "",
         "The server adds `received_time`. A *marked* text field is stored as bytes: pseudonym, ciphertext,",
-        "truncated address or the text itself, by the tenant's policy. Times in JSON are RFC 3339 text or a number since the Unix",
-        "epoch; the unit (s, ms, µs) is told by its size.",
+        "truncated address or the text itself, by the tenant's policy. Times in JSON are RFC 3339 text or a number",
+        "since the Unix epoch; the unit (s, ms, µs) is told by its size.",
     ]
     for t in EVENT_TYPES.values():
         lines += [

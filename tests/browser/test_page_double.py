@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 from collectors.server import schemas
 
 METRIC = Metric(
-    "system.cpu.utilization", labels=("state",), series=[({"state": "user"}, lambda _: 0.5), ({"state": "x"}, lambda _: None)]
+    "system.cpu.utilization",
+    labels=("state",),
+    series=[({"state": "user"}, lambda _: 0.5), ({"state": "x"}, lambda _: None)],
 )
 SHAPES: list[tuple[str, Any]] = [
     ("v1/overview", schemas.Overview),

@@ -131,7 +131,9 @@ async def parse(modules: Modules, chunks: list[str]) -> Any:
     return await modules.run("sse.js", "const p = new m.SseParser(); return a.flatMap((c) => p.push(c));", chunks)
 
 
-STREAM = "\ufeff: hello\r\nevent: alert\rid: 7\ndata: {\"a\":\ndata:  1}\n\ndata\n\nid: 8\n\nevent: x\n\r\ndata: end\r\n\r\n"
+STREAM = (
+    '\ufeff: hello\r\nevent: alert\rid: 7\ndata: {"a":\ndata:  1}\n\ndata\n\nid: 8\n\nevent: x\n\r\ndata: end\r\n\r\n'
+)
 EVENTS = [
     {"event": "alert", "data": '{"a":\n 1}', "id": "7"},
     {"event": "message", "data": "", "id": "7"},
@@ -209,7 +211,9 @@ async def test_old_and_repeated_points_are_passed_over(modules: Modules) -> None
 
 
 async def test_a_series_keeps_a_bounded_number_of_points(modules: Modules) -> None:
-    body = "const s = new m.Series({}, 1, false); for (let t = 0; t < 1e5; t++) s.add(t, t); return [s.length, s.last()];"
+    body = (
+        "const s = new m.Series({}, 1, false); for (let t = 0; t < 1e5; t++) s.add(t, t); return [s.length, s.last()];"
+    )
     length, last = await modules.run("series.js", body)
     assert length < 1000
     assert last == 99_999
@@ -266,7 +270,7 @@ async def test_an_address_says_the_same_after_reading_and_writing(modules: Modul
 
 async def test_a_wrong_address_falls_back_to_what_is_usual(modules: Modules) -> None:
     route = await modules.run("route.js", "return m.parseRoute(a)", "#range=1y&from=9&to=3&pin=a,,a&tenant=")
-    assert route == {"tenant": None, "range": "1h", "zoom": None, "pins": ["a"]}
+    assert route == {"tenant": None, "range": "15m", "zoom": None, "pins": ["a"]}
 
 
 async def test_pins_are_bounded(modules: Modules) -> None:

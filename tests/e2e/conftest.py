@@ -19,8 +19,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield live
 
 
+StartServer = Callable[..., LiveServer]
+
+
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Start servers that belong to the test alone, with settings of its choice."""
     with contextlib.ExitStack() as stack:
 
@@ -34,9 +37,3 @@ def own_server(tmp_path: Path) -> Iterator[Callable[..., LiveServer]]:
 def tenant(server: LiveServer) -> TenantHandle:
     """A fresh tenant of the shared server, whose ledger only the test itself moves."""
     return server.tenant()
-
-
-@pytest.fixture(scope="module")
-def module_tenant(server: LiveServer) -> TenantHandle:
-    """A tenant shared by the tests of a module, for those that count nothing."""
-    return server.tenant("m")

@@ -128,7 +128,10 @@ def _range(schema: Mapping[str, Any]) -> str:
         return f" from {_number(low)} to {_number(high)}"
     bounds = (("of at least", low), ("above", above), ("at most", high), ("below", below))
     parts = [f"{word} {_number(bound)}" for word, bound in bounds if bound is not None]
-    return f" {' and '.join(parts)}" if parts else ""
+    text = " and ".join(parts)
+    if text.startswith("at most"):
+        text = f"of {text}"
+    return f" {text}" if text else ""
 
 
 def _number(value: float) -> str:

@@ -37,7 +37,7 @@ def decode_arrow(body: bytes | pa.Buffer, event_type: EventType, limits: Limits 
     sent, rows = _read(buffer, limits)
     try:
         return _conform(sent, rows, event_type, limits)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise MalformedBody("the body has a column of a type, or with a name, that cannot be kept") from error
 
 
@@ -74,7 +74,7 @@ def _read(body: pa.Buffer, limits: Limits) -> tuple[dict[str, pa.Array], int]:
             for column in batch:
                 _check_values(column)
         columns = [parts[0] if len(parts) == 1 else pa.concat_arrays(parts) for parts in zip(*chunks, strict=True)]
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # KeyError: a type pyarrow has no class for
         raise malformed(len(body) - len(stream) + source.tell()) from error
     return dict(zip(names, columns, strict=True)), sum(batch.num_rows for batch in batches)
 

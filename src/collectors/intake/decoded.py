@@ -132,8 +132,6 @@ def concatenate(parts: Sequence[Decoded]) -> Decoded:
     """Join decoded parts of one body and event type into one, in row order."""
     if len(parts) == 1:
         return parts[0]
-    if len({p.table.schema.field(0).type for p in parts}) > 1:
-        raise ValueError("parts of one body must agree on the form of event_id")
     places = np.concatenate(
         [np.arange(p.table.num_rows, dtype=np.int64) if p.row_numbers is None else p.row_numbers for p in parts]
     )

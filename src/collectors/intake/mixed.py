@@ -139,7 +139,5 @@ def _decode_groups(lines: Lines, types: Mapping[str, EventType], parts: Parts) -
 
 def _text(values: pa.BinaryArray) -> bytes:
     """Return the values one after the other."""
-    if len(values) == 0:
-        return b""
     offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
     return memoryview(values.buffers()[2])[offsets[0] : offsets[-1]].tobytes()

@@ -185,10 +185,9 @@ def _row(message: Row, received_us: int) -> tuple[str, Row]:
     rest = dict(message)
     call = rest.pop("type")
     properties = dict(rest.pop("properties", None) or {})
-    row: Row = {}
     user = _user(rest)
-    if user is not None:
-        row["user_id"] = str(rest.pop(user))
+    assert user is not None
+    row: Row = {"user_id": str(rest.pop(user))}
     if _text(rest.get("messageId")):
         row["event_id"] = rest.pop("messageId")
     event_time = _event_time(rest, received_us)

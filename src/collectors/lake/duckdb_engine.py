@@ -183,7 +183,11 @@ def _compiled(op: Any) -> tuple[str, pa.Schema]:
 
     expression = op.to_expr()
     fields = expression.schema().to_pyarrow()
-    return str(ibis.to_sql(expression, dialect="duckdb")), pa.schema([f.with_nullable(True) for f in fields])
+    try:
+        sql = str(ibis.to_sql(expression, dialect="duckdb"))
+    except ibis.common.exceptions.IbisError as error:
+        raise PermanentError(f"DuckDB has no such operation: {error}; see lake.portable for what to write") from error
+    return sql, pa.schema([f.with_nullable(True) for f in fields])
 
 
 def _joined(views: str, sql: str) -> str:

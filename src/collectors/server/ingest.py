@@ -43,6 +43,8 @@ App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 _ARROW = frozenset({"application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.file"})
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
 _SEGMENT_PATHS = frozenset(f"/v1/{call}" for call in (*CALLS, BATCH))
+_SEGMENT = ("", "")
+_NOT_POST = {"error": {"code": "method_not_allowed", "message": "events are sent to this address by POST alone"}}
 _THREAD_FROM_BYTES = 16_384
 T = TypeVar("T")
 _DISK_CHECK_SECONDS = 1.0
@@ -64,25 +66,21 @@ class IngestApp:
 
     async def __call__(self, scope: Scope_, receive: Receive, send: Send) -> None:
         """Serve one connection event stream as ASGI 3 defines it."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        route = _event_route(scope["path"]) if scope["type"] == "http" else None
+        if route is None:
             await self._api(scope, receive, send)
             return
-        path: str = scope["path"]
         try:
-            if path.startswith("/v1/tenants/"):
-                parts = path.split("/")
-                if len(parts) in (5, 6) and parts[4] == "events":
-                    answer = await self._events(scope, receive, parts[3], parts[5] if len(parts) == 6 else "")
-                    await _respond(send, 202, answer)
-                    return
-            elif path in _SEGMENT_PATHS:
-                await self._segment(scope, receive, path)
+            if scope["method"] != "POST":
+                self._authenticator.authenticate(scope["headers"])
+                await _respond(send, 405, _NOT_POST, [(b"allow", b"POST")])
+            elif route == _SEGMENT:
+                await self._segment(scope, receive, scope["path"])
                 await _respond(send, 200, {"success": True})
-                return
+            else:
+                await _respond(send, 202, await self._events(scope, receive, *route))
         except CollectorsError as error:
             await _respond_error(send, error)
-            return
-        await self._api(scope, receive, send)
 
     async def submit(self, submissions: Sequence[Submission]) -> dict[str, object]:
         """Send parts of one request through the pipeline and return the answer once all are durable."""
@@ -176,6 +174,16 @@ async def _off_loop(size: int, function: Callable[..., T], *arguments: Any) -> T
     if size < _THREAD_FROM_BYTES:
         return function(*arguments)
     return await asyncio.to_thread(function, *arguments)
+
+
+def _event_route(path: str) -> tuple[str, str] | None:
+    """Return tenant and event type of an event route, both empty for Segment's; None for any other address."""
+    if path in _SEGMENT_PATHS:
+        return _SEGMENT
+    parts = path.split("/")
+    if len(parts) in (5, 6) and parts[:3] == ["", "v1", "tenants"] and parts[3] and parts[4] == "events":
+        return parts[3], parts[5] if len(parts) == 6 else ""
+    return None
 
 
 def _lane(media: str) -> Lane:

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
@@ -48,11 +47,6 @@ def problem(error: CollectorsError) -> Answer:
         headers["WWW-Authenticate"] = 'Bearer realm="collectors"'
     position = error.position if isinstance(error, MalformedBody) else ""
     return _answer(error.http_status, error.code, str(error), headers, position)
-
-
-def bad_input(error: ValidationError, *where: str) -> BadInput:
-    """Turn a failed validation into an error that says where and why, in words that hold no value."""
-    return BadInput(_explain(error.errors(include_url=False, include_input=False), where))
 
 
 def install(app: FastAPI, routes: Sequence[Route]) -> None:
@@ -111,8 +105,8 @@ def _answer(status: int, code: str, message: str, headers: Mapping[str, str], po
     return Answer({"error": error}, status, dict(headers))
 
 
-def _explain(errors: Sequence[Any], where: tuple[str, ...] = ()) -> str:
-    parts = [f"{_place((*where, *e['loc']))}: {_reason(e)}" for e in errors[:_MAX_PLACES]]
+def _explain(errors: Sequence[Any]) -> str:
+    parts = [f"{_place(e['loc'])}: {_reason(e)}" for e in errors[:_MAX_PLACES]]
     if len(errors) > _MAX_PLACES:
         parts.append(f"and {len(errors) - _MAX_PLACES} more")
     return "; ".join(parts)

@@ -104,10 +104,16 @@ def _mend(row: Mapping[str, Any], edit: ReplayEdit) -> bytes:
         if "properties" in event:
             event["properties"] = orjson.loads(event["properties"])
         event = {k: dict(v) if k == "features" else v for k, v in event.items()}
+    # A field that its type does not name was moved to the properties when the event first came in.
+    kept = event.get("properties")
+    places = [event, kept] if isinstance(kept, dict) else [event]
     for name in edit.remove:
-        event.pop(name, None)
+        for place in places:
+            place.pop(name, None)
     for old, new in edit.rename.items():
-        if old in event:
-            event[new] = event.pop(old)
+        for place in places:
+            if old in place:
+                event[new] = place.pop(old)
+                break
     event |= edit.set
     return orjson.dumps(event)

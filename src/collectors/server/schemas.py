@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from collectors.config.collector import Model
 from collectors.config.tenant import TENANT_ID, TenantConfig, TimeZone
@@ -60,6 +61,13 @@ def _known_type(name: str) -> str:
     return name
 
 
+def _no_text(value: object) -> object:
+    """Refuse what Python would make a number of, and JSON does not."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
 def _policies_schema() -> dict[str, Any]:
     """Return the JSON schema of exactly those policies that personal fields may have."""
 
@@ -78,7 +86,7 @@ def _policies_schema() -> dict[str, Any]:
 _TYPE_NAMES: dict[str, Any] = {"type": "string", "enum": list(EVENT_TYPES)}
 _ZONE: dict[str, Any] = {"type": "string", "enum": sorted(available_timezones())}
 TypeName = Annotated[str, AfterValidator(_known_type), WithJsonSchema(_TYPE_NAMES)]
-Days = Annotated[int, Field(ge=1, le=36_600, strict=True)]
+Days = Annotated[int, BeforeValidator(_no_text), Field(ge=1, le=36_600)]
 Policies = Annotated[
     Mapping[
         TypeName,

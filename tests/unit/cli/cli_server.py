@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port whose answers a test writes down, for what only a server can do: refuse, break off."""
+"""A real HTTP server on a free port whose answers a test writes down: it can refuse and break off."""
 
 from __future__ import annotations
 

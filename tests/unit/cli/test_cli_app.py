@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import typer
-from conftest import Run
+from cli_runner import Run
 from typer.main import get_command
 
 from collectors.cli.app import app, main
@@ -106,10 +106,18 @@ def test_every_option_is_described(path: list[str], command: object) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ConfigError("that is wrong", where="here", fix="do this."), 2, "collectors: here: that is wrong. Fix: do this.\n"),
+        (
+            ConfigError("that is wrong", where="here", fix="do this."),
+            2,
+            "collectors: here: that is wrong. Fix: do this.\n",
+        ),
         (BadInput("that is bad"), 2, "collectors: that is bad\n"),
         (SourceUnavailable("nobody there"), 1, "collectors: nobody there\n"),
-        (FileNotFoundError(2, "No such file or directory", "x"), 1, "collectors: [Errno 2] No such file or directory: 'x'\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "x"),
+            1,
+            "collectors: [Errno 2] No such file or directory: 'x'\n",
+        ),
     ],
 )
 def test_errors_become_one_line_and_an_exit_code(

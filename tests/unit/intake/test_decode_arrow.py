@@ -401,6 +401,12 @@ def test_a_column_of_a_type_json_has_no_word_for_is_malformed() -> None:
     malformed(body({"x": union}))
 
 
+def test_a_column_of_a_type_nobody_has_a_class_for_is_malformed() -> None:
+    interval = body({"x": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    malformed(interval)
+    malformed(body({"x": pa.array([None], pa.month_day_nano_interval()), "user_id": pa.array([1])}))
+
+
 def test_names_that_are_not_utf8_are_malformed() -> None:
     plain = body({"abcdef": pa.array([1])})
     malformed(plain.replace(b"abcdef", b"abc\xffef"))

@@ -223,3 +223,10 @@ def test_event_ids_are_text_even_where_none_was_sent() -> None:
     for body in (PLAY, b"\n".join(plays(2000))):
         assert decode_ndjson(body, PLAYBACK).table.schema.field("event_id").type == pa.string()
     assert PLAYBACK.wire_schema.field("event_id").type == EVENT_ID
+
+
+def test_lines_that_name_another_type_are_not_read_as_this_one() -> None:
+    lines = [b'{"type":"label","value":1}'] * 3
+    assert decode_strict(Lines.of(b"\n".join(lines)), LABEL, type_member="type") is not None
+    for other in (b'{"type":"payment","value":1}', b'{"value":1}', b'{"type":null,"value":1}'):
+        assert decode_strict(Lines.of(b"\n".join([*lines, other])), LABEL, type_member="type") is None

@@ -12,6 +12,7 @@ import pytest
 from collectors.errors import MalformedBody, TooLarge
 from collectors.intake.decoded import Decoded, Limits
 from collectors.intake.ndjson import decode_json, decode_ndjson, join_bodies
+from collectors.intake.rows import decode_rows
 from collectors.model.event_type import EventType, Field
 from collectors.model.event_types import (
     EVENT_TYPES,
@@ -276,6 +277,24 @@ def test_what_is_no_time_is_refused(text: bytes) -> None:
     assert code(b'{"event_time":' + text + b"}") == "wrong_type:event_time"
 
 
+def test_one_number_that_does_not_fit_leaves_the_other_columns_as_they_are() -> None:
+    body = (
+        b'{"ms_played":2147483648}\n{"ms_played":5,"event_time":"2026-01-01T00:00:00Z","track_id":"t","skipped":true}'
+    )
+    decoded = decode_ndjson(body, PLAYBACK)
+    assert [b.code for b in decoded.bad] == ["wrong_type:ms_played"]
+    (row,) = decoded.table.select(["ms_played", "track_id", "skipped"]).to_pylist()
+    assert row == {"ms_played": 5, "track_id": "t", "skipped": True}
+    assert decoded.table.column("event_time").cast(pa.int64()).to_pylist() == [1_767_225_600_000_000]
+
+
+def test_objects_that_are_no_json_are_held_to_the_same_rules() -> None:
+    decoded = decode_rows(LABEL, [{"value": 10**400}, {"value": 10**20}], Limits())
+    assert [b.code for b in decoded.bad] == ["wrong_type:value"]
+    assert decoded.bad[0].raw == b'{"value":1' + b"0" * 400 + b"}"
+    assert decoded.table.column("value").to_pylist() == [1e20]
+
+
 # ---- properties
 
 
@@ -313,6 +332,8 @@ def test_integers_of_any_length_keep_every_digit_in_properties() -> None:
 def test_attributes_of_logs_may_be_an_object_or_text() -> None:
     assert value(b'{"attributes":{"a": 1}}', "attributes", LOG) == '{"a":1}'
     assert value(b'{"attributes":"a"}', "attributes", LOG) == "a"
+    both = decode_ndjson(b'{"attributes":{"a":1}}\n{"attributes":"a"}\n{}', LOG)
+    assert both.table.column("attributes").to_pylist() == ['{"a":1}', "a", None]
     assert code(b'{"attributes":[1]}', LOG) == "wrong_type:attributes"
     assert code(b'{"attributes":' + b'{"a":' * 33 + b"1" + b"}" * 33 + b"}", LOG) == "wrong_type:attributes"
 

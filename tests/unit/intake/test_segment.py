@@ -187,7 +187,7 @@ def test_a_correction_beyond_the_calendar_is_not_made() -> None:
 
 
 @given(
-    st.datetimes(datetime(2000, 1, 1), datetime(2050, 1, 1)),
+    st.integers(946_684_800_000_000, 2_524_608_000_000_000).map(lambda us: EPOCH + timedelta(microseconds=us)),
     st.timedeltas(timedelta(days=-30), timedelta(days=30)),
     st.timedeltas(timedelta(0), timedelta(days=2)),
 )
@@ -195,10 +195,10 @@ def test_the_correction_does_not_depend_on_the_senders_clock(
     happened: datetime, skew: timedelta, delay: timedelta
 ) -> None:
     sent = happened + delay
-    received_us = (sent.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
-    call = {"userId": "u", "timestamp": f"{(happened + skew).isoformat()}Z", "sentAt": f"{(sent + skew).isoformat()}Z"}
+    received_us = (sent - EPOCH) // timedelta(microseconds=1)
+    call = {"userId": "u", "timestamp": (happened + skew).isoformat(), "sentAt": (sent + skew).isoformat()}
     (got,) = translate("/v1/page", call, received_us).by_type["app_event"].table.to_pylist()
-    assert got["event_time"] == happened.replace(tzinfo=UTC)
+    assert got["event_time"] == happened
 
 
 # ---- playback

@@ -22,10 +22,10 @@ from collectors.config.server import IntakeConfig, ServerConfig
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.bus import BusPublisher
 from collectors.drivers.control_store import Scope
-from collectors.errors import UnknownName
+from collectors.errors import StorageUnavailable, UnknownName
 from collectors.server.api import create_api
 from collectors.server.auth import Authenticator
-from collectors.server.live import Limits, LiveHub
+from collectors.server.live import HEARTBEAT_SECONDS, Limits, LiveHub
 from collectors.server.state import GatewayProgress, GatewayState, ReplayEdit
 
 NOW_US = 1_790_000_000_000_000
@@ -47,6 +47,21 @@ class SteppedClock(SystemClock):
         self.elapsed += seconds
 
 
+class BeatingClock(SteppedClock):
+    """Sleeps as long as heartbeats are apart end when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == HEARTBEAT_SECONDS:
+            await self.due.wait()
+            self.due.clear()
+        else:
+            await super().sleep(seconds)
+
+
 class Worker(BusPublisher):
     """The worker's end of the bus, which can be waited for."""
 
@@ -66,6 +81,8 @@ class Replays:
     asked: list[tuple[str, int, ReplayEdit]] = field(default_factory=list)
 
     async def __call__(self, tenant: str, position: int, edit: ReplayEdit) -> dict[str, object]:
+        if position == 9:
+            raise StorageUnavailable("the log can't be written", retry_after=3.0)
         if position != 7:
             raise UnknownName(f"there is no dead letter at position {position}; it may have been replayed")
         self.asked.append((tenant, position, edit))
@@ -99,8 +116,10 @@ class Gateway:
         return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
 
 
-def build(path: Path, *, limits: Limits | None = None, min_free_bytes: int = 0) -> Gateway:
-    clock = SteppedClock()
+def build(
+    path: Path, *, limits: Limits | None = None, min_free_bytes: int = 0, clock: SteppedClock | None = None
+) -> Gateway:
+    clock = clock or SteppedClock()
     folder = DataFolder(path, clock)
     folder.log.mkdir(parents=True)
     keys = {}

@@ -81,6 +81,8 @@ async def test_a_body_is_measured_also_when_its_length_is_not_announced(gateway:
         ({"id": "gamma", "policies": {"playback": {"user_id": "hunter2"}}}, "body.policies.playback.user_id"),
         ({"id": "gamma", "dropped_types": ["hunter2"]}, "body.dropped_types.0"),
         ({"id": "gamma", "retention_days": {"playback": 0}}, "body.retention_days.playback"),
+        ({"id": "gamma", "retention_days": {"playback": "30"}}, "body.retention_days.playback"),
+        ({"id": "gamma", "retention_days": {"nonsense": 30}}, "body.retention_days.nonsense"),
         ({"id": "gamma", "policies": {"playback": {"track_id": "drop"}}}, "policies.playback.track_id"),
         ({"id": "gamma", "policies": {"auth": {"principal": "drop"}}}, "policies.auth.principal"),
         ({"id": "gamma", "z" * 200: 1}, "body." + "z" * 64 + ":"),
@@ -336,6 +338,8 @@ async def test_a_dead_letter_is_replayed_with_an_edit(gateway: Gateway) -> None:
             "reasons": [],
         }
         assert (await client.post("/v1/tenants/acorn/dead-letters/8/replay", json={})).status_code == 404
+        later = await client.post("/v1/tenants/acorn/dead-letters/9/replay", json={})
+        assert (later.status_code, later.headers["retry-after"]) == (503, "3")
         for bad in ({"set": 1}, {"remove": [""]}, {"drop": []}):
             assert (await client.post("/v1/tenants/acorn/dead-letters/7/replay", json=bad)).status_code == 400
     async with gateway.client("acorn-write") as client:

@@ -7,10 +7,19 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server_world import NOW_US, WORKER_FRAME, SteppedClock, Worker, alert_frame, samples_frame, status_frame
+from server_world import (
+    NOW_US,
+    WORKER_FRAME,
+    BeatingClock,
+    SteppedClock,
+    Worker,
+    alert_frame,
+    samples_frame,
+    status_frame,
+)
 
 from collectors.errors import Overloaded
-from collectors.server.live import HEARTBEAT_SECONDS, Frame, Limits, LiveHub, Subscription
+from collectors.server.live import Frame, Limits, LiveHub, Subscription
 
 
 def hub(tmp_path: Path, limits: Limits | None = None) -> tuple[LiveHub, SteppedClock]:
@@ -264,21 +273,6 @@ async def test_rubbish_on_the_bus_only_costs_a_new_connection(tmp_path: Path) ->
     for writer in writers:
         writer.close()
     server.close()
-
-
-class BeatingClock(SteppedClock):
-    """Sleeps as long as heartbeats are apart end when the test says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.due = asyncio.Event()
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds == HEARTBEAT_SECONDS:
-            await self.due.wait()
-            self.due.clear()
-        else:
-            await super().sleep(seconds)
 
 
 async def test_a_quiet_stream_shows_signs_of_life_and_a_busy_one_does_not_need_to(tmp_path: Path) -> None:

@@ -129,6 +129,13 @@ def test_labels_that_end_up_with_one_name_are_joined_and_none_poses_as_the_tenan
     assert 'x_y{tenant="acorn",a_b="1;2",exported_tenant="birch",_9lives="x",_="y",cmd="caf?"} 1.0' in text
 
 
+def test_a_metric_does_not_take_a_name_that_belongs_to_a_counter() -> None:
+    counter, poser = spec("rows.read", Kind.COUNTER), spec("rows.read.created", Kind.COUNTER)
+    exposition = exposed({"acorn": [(counter, {}, 1.0), (poser, {}, 2.0)]})
+    assert exposition.left_out == 1
+    assert [f.name for f in parse_openmetrics(exposition.render(openmetrics=True).decode())] == ["rows_read"]
+
+
 @pytest.mark.parametrize(("declared", "value"), [(IO, -1.0), (spec("x.y", unit=Unit.HOURS), 1e308)])
 def test_a_value_that_the_format_has_no_place_for_is_left_out(declared: MetricSpec, value: float) -> None:
     exposition = exposed({"acorn": [(declared, {}, value)]})

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import websockets
 from server_world import (
+    BeatingClock,
     Gateway,
     alert_frame,
     build,
@@ -136,6 +137,27 @@ async def on(loop: asyncio.AbstractEventLoop, gateway: Gateway) -> int:
         return gateway.hub.subscribers
 
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(count(), loop))
+
+
+async def test_an_idle_stream_shows_a_sign_of_life_and_a_socket_nothing_but_frames(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    clock = BeatingClock()
+    gateway = build(tmp_path_factory.mktemp("idle") / "data", clock=clock)
+    key = gateway.keys["acorn-read"]
+    with served(gateway) as (address, loop):
+        async with (
+            connect(f"ws://{address}/v1/tenants/acorn/ws", additional_headers=bearer(key)) as messages,
+            listening(address, key, "acorn") as events,
+            working(gateway) as worker,
+        ):
+            await events.next()
+            loop.call_soon_threadsafe(clock.due.set)
+            assert await events.next() == {"": "still here"}
+            worker.publish(alert_frame("acorn", "a"))
+            assert (await events.next())["event"] == "alert"
+            frame = orjson.loads(await asyncio.wait_for(messages.recv(), 20))
+            assert frame["event"] == "alert"
 
 
 async def test_a_client_that_leaves_is_forgotten(gateway: Gateway) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,14 @@ from collectors.model.event_type import TIMESTAMP
 
 EPOCH = "epoch"
 
+_MOST_DIGITS = 40
+
 Failed = npt.NDArray[np.bool_]
 Converted = tuple[pa.Array, Failed]
 """A column of the wanted type, and which rows have a value that does not fit; these are null in it."""
 
 _PLAIN = r"^[+-]?(\d{1,30}(\.\d{0,18})?|\.\d{1,18})$"
+_RARE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _DECIMAL = pa.decimal256(48, 18)
 _FACTOR = pa.decimal256(20, 10)
 _ZONED = r"[Tt ]\d.*([Zz]|[+-]\d{2}:?(\d{2})?)$"
@@ -128,17 +131,15 @@ def _odd_ones(
     if len(odd):
         values = numbers.to_pylist()
         for i in odd.tolist():
-            try:
-                values[i] = read(text[i].as_py())
-            except InvalidOperation:
-                values[i] = None
+            value = text[i].as_py()
+            values[i] = read(value) if _RARE.fullmatch(value) else None
         numbers = pa.array(values, numbers.type)
     return numbers, pc.and_(text.is_valid(), numbers.is_null()).to_numpy(zero_copy_only=False)
 
 
 def _whole_number(text: str, factor: Decimal | None, limit: Decimal) -> int | None:
     exact = Decimal(text)
-    if not exact.is_finite() or exact.adjusted() > 40:
+    if exact.adjusted() > _MOST_DIGITS:  # not worth writing out
         return None
     scaled = exact if factor is None else exact * factor
     rounded = scaled.to_integral_value(ROUND_HALF_EVEN)
@@ -161,13 +162,21 @@ def _nested(column: pa.Array, kind: pa.DataType, _reading: Reading, _factor: Dec
     made: list[Any] = []
     for i, value in enumerate(values):
         try:
-            item = orjson.loads(value) if isinstance(value, str) else value
-            item = list(item.items()) if isinstance(item, dict) else item
-            made.append(pa.scalar(item, kind).as_py())
+            made.append(pa.scalar(_items(value), kind).as_py())
         except (orjson.JSONDecodeError, pa.ArrowException, TypeError, ValueError):
             made.append(None)
             failed[i] = True
     return pa.array(made, kind), failed
+
+
+def _items(value: object) -> object:
+    """Return a list, or a list of pairs, of JSON text or of what is one already."""
+    item = orjson.loads(value) if isinstance(value, str) else value
+    if isinstance(item, dict):
+        return list(item.items())
+    if item is not None and not isinstance(item, list):
+        raise TypeError("Arrow would take a text for a list of its letters")
+    return item
 
 
 def _times(column: pa.Array, _kind: pa.DataType, reading: Reading, _factor: Decimal | None) -> Converted:

@@ -51,7 +51,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a file as columns, and the lines between them that can't be read. ``done`` is 0 to 1."""
+    """Some rows of a file as columns, and the lines between them that can't be read. ``done`` is the share of it that was read."""
 
     columns: Mapping[str, pa.Array]
     rows: int
@@ -163,16 +163,13 @@ def _csv(path: Path, head: bytes, layout: Layout, rows: int) -> Iterator[Chunk]:
 
 
 def sniff(lines: Sequence[str]) -> str:
-    """Return the delimiter that cuts all lines into the same number of fields, the most of them; else whitespace."""
-    best, most = WHITESPACE, 1
-    for delimiter in _DELIMITERS:
-        counts = {len(fields) for fields in csv.reader(lines, delimiter=delimiter)}
-        if len(counts) == 1 and (fields := counts.pop()) > most:
-            best, most = delimiter, fields
-    if best == WHITESPACE and len({len(line.split()) for line in lines}) > 1:
-        # Rows of different length are bad rows; the first line is the likeliest to be right.
-        best = max(_DELIMITERS, key=lines[0].count)
-        best = best if best in lines[0] else WHITESPACE
+    """Return what cuts the first line into fields, and most of the others into as many."""
+    best, most = WHITESPACE, (0.0, 1)
+    for delimiter in (*_DELIMITERS, WHITESPACE):
+        counts = [len(_split(line, delimiter)) for line in lines]
+        found = counts.count(counts[0]) / len(counts), counts[0]
+        if counts[0] > 1 and found > most:
+            best, most = delimiter, found
     return best
 
 

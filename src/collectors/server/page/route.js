@@ -12,7 +12,7 @@ export const RANGES = new Map([
   ["7d", 604_800],
 ]);
 
-export const DEFAULT_RANGE = "1h";
+export const DEFAULT_RANGE = "15m";
 
 /** Most charts that are pinned at once: each holds memory and asks the server for its history. */
 export const MAX_PINS = 16;

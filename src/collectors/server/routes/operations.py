@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Header
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
+from starlette.requests import Request
 from starlette.responses import Response
 
 from collectors.config.tenant import PLATFORM_TENANT
@@ -33,11 +31,7 @@ _TEXT = {"schema": {"type": "string"}}
         },
     },
 )
-def get_metrics(
-    context: Given,
-    key: Reader,
-    accept: Annotated[str, Header(max_length=1000, description="Media types that are understood.")] = "",
-) -> Response:
+def get_metrics(request: Request, context: Given, key: Reader) -> Response:
     """Return the last value of every series of the tenants that the key may see, for Prometheus.
 
     A scrape sends a key like any other request (``authorization: {credentials: KEY}`` in Prometheus's configuration).
@@ -53,7 +47,7 @@ def get_metrics(
         exposition.add_tenant(tenant, gateway.samples.metrics(tenant), gateway.samples.latest(tenant))
     if operator:
         exposition.add_own(_gateway_metrics(context, exposition.left_out))
-    openmetrics = prefers_openmetrics(accept)
+    openmetrics = prefers_openmetrics(request.headers.get("accept", ""))
     return Response(exposition.render(openmetrics=openmetrics), media_type=OPENMETRICS if openmetrics else PLAIN)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from pydantic import ValidationError
-
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.control_store import Tenant
 from collectors.errors import BadInput, ConfigError, LifecycleError, UnknownName
 from collectors.privacy.policy import preset
 from collectors.server.answers import Answer
-from collectors.server.problems import bad_input
 from collectors.server.routes.context import (
     ADMINS,
     OPERATORS,
@@ -98,11 +95,9 @@ def _change(context: Context, tenant: str, change: TenantChange) -> Answer:
 
 def _checked(values: dict[str, object]) -> TenantConfig:
     """Return the configuration, or raise BadInput for what its parts do not allow together."""
+    config = TenantConfig.model_validate(values)
     try:
-        config = TenantConfig.model_validate(values)
         preset(config.compliance_mode).override(config.policies)
-    except ValidationError as error:
-        raise bad_input(error, "body") from None
     except ConfigError as error:
         raise BadInput(str(error)) from None
     return config

@@ -1,6 +1,7 @@
 /** Where a chart gets its points from: a metric of the tenant, or the tenant's event rate. */
 
 import { tenantPath } from "../api.js";
+import { RATE_METRIC } from "../defaults.js";
 import { pointsFor } from "../series.js";
 
 /**
@@ -13,8 +14,6 @@ import { pointsFor } from "../series.js";
  * @property {(listener: (sample: import("../types.js").Sample) => void) => () => void} listen
  * @property {(labels: import("../types.js").Labels) => Promise<string>} reason  Why a series has no value now.
  */
-
-export const RATE_NAME = "Events per second";
 
 /**
  * @param {import("../live.js").TenantLive} live
@@ -44,29 +43,32 @@ export function metricSource(live, metric) {
 }
 
 /**
- * The event rate as the stream reports it, with the history that this page itself has gathered.
+ * The event rate: its past from the metric if the server lists it, else from what this page has gathered itself; its
+ * present from the stream.
  *
  * @param {import("../live.js").TenantLive} live
  * @param {import("../rates.js").RateHistory} rates
+ * @param {import("../types.js").Metric|undefined} metric
  * @returns {Source}
  */
-export function flowSource(live, rates) {
-  const name = "events_per_second";
+export function rateSource(live, rates, metric) {
+  const unit = "{event}/s";
   return {
-    name: RATE_NAME,
-    description: "Accepted events of all types.",
-    unit: "{event}/s",
+    name: "Events per second",
+    description: metric?.description ?? "Accepted events of all types.",
+    unit,
     counter: false,
-    load: async ({ from }) => {
-      const points = rates.get(live.tenant).filter(([time]) => time >= from);
+    load: async (window, signal) => {
+      if (metric) return metricSource(live, metric).load(window, signal);
+      const gathered = rates.get(live.tenant).filter(([time]) => time >= window.from);
       /** @type {[number, number][]} */
-      const micros = points.map(([time, rate]) => [time * 1e6, rate]);
-      return { metric: name, unit: "{event}/s", series: micros.length ? [{ labels: {}, points: micros }] : [] };
+      const points = gathered.map(([time, rate]) => [time * 1e6, rate]);
+      return { metric: RATE_METRIC, unit, series: points.length ? [{ labels: {}, points }] : [] };
     },
     listen: (listener) =>
       live.store.on("flow", (flow) => {
-        if (flow) listener({ metric: name, labels: {}, time: flow.time, value: flow.rate });
+        if (flow) listener({ metric: RATE_METRIC, labels: {}, time: flow.time, value: flow.rate });
       }),
-    reason: async () => "",
+    reason: async () => "The worker does not report.",
   };
 }

@@ -14,7 +14,7 @@ import { ledgerView } from "./ledger.js";
 import { Panel } from "./panel.js";
 import { balanceMark, choice, empty, imbalance, skeleton, sparkline, tile } from "./parts.js";
 import { picker } from "./picker.js";
-import { flowSource, metricSource, RATE_NAME } from "./sources.js";
+import { metricSource, rateSource } from "./sources.js";
 
 /**
  * @param {HTMLElement} root
@@ -318,9 +318,7 @@ class Board {
 
   /** @param {import("../types.js").Metric|undefined} metric */
   #showRate(metric) {
-    const source = metric
-      ? { ...metricSource(this.live, metric), name: RATE_NAME, unit: "{event}/s" }
-      : flowSource(this.live, this.app.rates);
+    const source = rateSource(this.live, this.app.rates, metric);
     this.rate = this.#panel(source, null);
     this.lead.replaceChildren(this.rate.node);
     void this.rate.load();
