@@ -86,7 +86,7 @@ class ControlStore:
 
     def put_tenant(self, tenant: str, config: TenantConfig) -> Tenant:
         """Create ``tenant``, or give an existing one a new configuration."""
-        if not re.match(TENANT_ID, tenant):
+        if not re.fullmatch(TENANT_ID, tenant):
             raise BadInput("a tenant id is up to 63 lower-case letters, digits, - and _, and starts with no - or _")
         with closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
