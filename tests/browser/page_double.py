@@ -260,11 +260,11 @@ class Double:
 
     async def _latest(self, request: Request) -> Any:
         now = self.now_us()
-        samples = []
-        for metric in self._of(request).metrics:
-            for sample in metric.at(now):
-                samples.append({**sample, "reason": metric.reason if sample["value"] is None else ""})
-        return samples
+        return [
+            {**sample, "reason": metric.reason if sample["value"] is None else ""}
+            for metric in self._of(request).metrics
+            for sample in metric.at(now)
+        ]
 
     async def _alerts(self, request: Request) -> Any:
         state = request.query_params.get("state", "all")

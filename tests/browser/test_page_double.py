@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import START_US
 from page_double import Double, Metric, Tenant, alert, collector, counts
+from page_site import START_US
 from pydantic import TypeAdapter
 
 from collectors.server import schemas

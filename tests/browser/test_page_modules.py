@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from conftest import Site
 from page_double import counts
+from page_site import Site
 from playwright.async_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -211,9 +211,11 @@ async def test_old_and_repeated_points_are_passed_over(modules: Modules) -> None
 
 
 async def test_a_series_keeps_a_bounded_number_of_points(modules: Modules) -> None:
-    body = (
-        "const s = new m.Series({}, 1, false); for (let t = 0; t < 1e5; t++) s.add(t, t); return [s.length, s.last()];"
-    )
+    body = """
+        const s = new m.Series({}, 1, false);
+        for (let t = 0; t < 1e5; t++) s.add(t, t);
+        return [s.length, s.last()];
+    """
     length, last = await modules.run("series.js", body)
     assert length < 1000
     assert last == 99_999

@@ -11,31 +11,42 @@ from collectors.app.tail import Observation
 from collectors.clock import Clock
 from collectors.config.collector import CollectorConfig
 from collectors.config.tenant import PLATFORM_TENANT, TenantConfig
-from collectors.contract.collector import BaseCollector, CollectorContext, Streaming, TenantLake
+from collectors.contract.collector import Analytical, BaseCollector, CollectorContext, Streaming, TenantLake
 from collectors.contract.registry import collector_class
 from collectors.drivers.control_store import Tenant
+from collectors.errors import ConfigError
+from collectors.model.metric import Window
 from collectors.model.status import CollectorStatus, TenantInfo
 from collectors.runtime.runner import Emit, Runner
 
 log = structlog.get_logger()
 
-BUSINESS = ("tenant_business_metrics", "user_engagement")
-REAL_TIME = ("security_events",)
-PLATFORM = ("system_performance",)
+BUSINESS = {"tenant_business_metrics": 30.0, "user_engagement": 60.0}
+REAL_TIME = {"security_events": 5.0}
+PLATFORM = {"system_performance": 5.0}
+"""Collectors by whom they are for, with the seconds between two runs at the standard monitoring level."""
 
 _INTERVAL_FACTOR = {"basic": 2.0, "standard": 1.0, "comprehensive": 0.5}
-_LAKE_INTERVAL_SECONDS = 15.0
 
 
 def collectors_for(tenant: str, config: TenantConfig) -> Mapping[str, CollectorConfig]:
     """Return the collectors a tenant runs by name, with the interval its monitoring level gives them."""
     factor = _INTERVAL_FACTOR[config.monitoring_level]
     if tenant == PLATFORM_TENANT:
-        return {name: CollectorConfig(interval_seconds=5.0 * factor) for name in PLATFORM}
-    chosen = {name: CollectorConfig(interval_seconds=_LAKE_INTERVAL_SECONDS * factor) for name in BUSINESS}
-    if config.real_time_enabled:
-        chosen |= {name: CollectorConfig(interval_seconds=5.0 * factor) for name in REAL_TIME}
-    return chosen
+        chosen = PLATFORM
+    else:
+        chosen = BUSINESS | (REAL_TIME if config.real_time_enabled else {})
+    return {name: CollectorConfig(interval_seconds=seconds * factor) for name, seconds in chosen.items()}
+
+
+def _check_portable(collector: Analytical[Any]) -> None:
+    """Refuse a collector whose queries would give other numbers on another engine."""
+    from collectors.lake.portable import violations
+
+    now = collector.context.clock.now_us()
+    for query, expression in collector.queries(Window(now - 1, now)).items():
+        for found in violations(expression):
+            raise ConfigError(f"the query {query} of {collector.name} is not portable: {found}")
 
 
 class Crew:
@@ -108,6 +119,8 @@ class Crew:
         for name, settings in collectors_for(tenant, config).items():
             try:
                 collector = collector_class(name)(settings, context)
+                if isinstance(collector, Analytical):
+                    _check_portable(collector)
             except Exception:
                 # A plug-in that can't be loaded is missing by itself; the tenant's others run.
                 log.exception("collector.not_loaded", collector=name, tenant=tenant)

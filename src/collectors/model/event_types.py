@@ -64,7 +64,7 @@ LAWFUL_BASES = (
 
 PLAYBACK = EventType(
     "playback",
-    "A listener played a track, or part of one.",
+    "A listener played a track, or part of one; event_time is when playing began.",
     (
         _word("track_id", "The track.", required=True),
         _word("artist_id", "Its main artist."),

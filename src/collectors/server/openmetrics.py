@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from prometheus_client.core import Metric
 
@@ -39,6 +40,7 @@ _WORDS: Mapping[Unit, tuple[str, float]] = {
 _REPLACED = {Unit.HOURS: "hours", Unit.PERCENT: "percent"}
 _RESERVED = frozenset({"bucket", "count", "created", "info", "sum", "total"})
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9]+")
+_ESCAPED = re.compile(r'[\\\n"]')
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
@@ -187,11 +189,7 @@ def _labels(tenant: str, labels: Mapping[str, str]) -> str:
     """Return the labels of a series in braces; the tenant comes first, and nothing else can pose as it."""
     named: dict[str, str] = {"tenant": tenant}
     for key, value in labels.items():
-        name = "_".join(t for t in _NOT_IN_NAMES.split(key) if t) or "_"
-        if name == "tenant":
-            name = "exported_tenant"
-        elif name[0].isdigit():
-            name = f"_{name}"
+        name = _label_name(key)
         if not value.isascii():
             # A command line, say, may hold what is not Unicode; it becomes a question mark.
             value = value.encode(errors="replace").decode()  # noqa: PLW2901 - the same value, made fit
@@ -199,10 +197,20 @@ def _labels(tenant: str, labels: Mapping[str, str]) -> str:
     return _pairs(named)
 
 
+@lru_cache(maxsize=4096)
+def _label_name(key: str) -> str:
+    name = "_".join(t for t in _NOT_IN_NAMES.split(key) if t) or "_"
+    if name == "tenant":
+        return "exported_tenant"
+    return f"_{name}" if name[0].isdigit() else name
+
+
 def _pairs(labels: Mapping[str, str]) -> str:
     if not labels:
         return ""
-    return "{" + ",".join([f'{k}="{str(v).translate(_ESCAPES)}"' for k, v in labels.items()]) + "}"
+    return (
+        "{" + ",".join([f'{k}="{v.translate(_ESCAPES) if _ESCAPED.search(v) else v}"' for k, v in labels.items()]) + "}"
+    )
 
 
 def _plain_help(text: str) -> str:

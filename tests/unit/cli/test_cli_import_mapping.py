@@ -161,7 +161,7 @@ def test_bad_rows_are_told_and_keep_what_the_file_has() -> None:
     ]
     assert mapped.bad[0].raw == b"a line that broke"
     third = json.loads(mapped.bad[2].raw)
-    assert third["amount_minor"] == "three"
+    assert (third["amount_minor"], third["event_time"]) == ("three", "1997-01-03T00:00:00+00:00")
     assert third["event_id"] == "file/payment/3"
     # Intake refuses just these, so that they become dead letters and can be mended.
     decoded = decode_ndjson(b"\n".join(bad.raw for bad in mapped.bad), PAYMENT)
@@ -172,6 +172,12 @@ def test_bad_rows_with_bytes_in_them_can_be_written() -> None:
     mapper = _mapper(["ms=ms_played"], ("track_id", "ms", "blob"), "playback")
     mapped = mapper.apply(_chunk({"track_id": ["t"], "ms": ["x"], "blob": [b"\xff"]}))
     assert json.loads(mapped.bad[0].raw)["blob"] == "ff"
+
+
+def test_bad_rows_keep_maps_as_objects() -> None:
+    mapper = _mapper([], ("model", "prediction_id", "score", "features"), "prediction")
+    columns = {"model": ["m"], "prediction_id": ["p"], "score": ["x"], "features": ['{"a": 1.5}']}
+    assert json.loads(mapper.apply(_chunk(columns)).bad[0].raw)["features"] == {"a": 1.5}
 
 
 def test_a_value_missing_in_a_template_leaves_the_field_missing() -> None:

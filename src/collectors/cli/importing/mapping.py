@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -139,55 +139,54 @@ class Mapper:
         numbers = range(self._rows + 1, self._rows + chunk.rows + 1)
         self._rows += chunk.rows
         columns: dict[str, pa.Array] = {}
+        wrong: dict[int, dict[str, object]] = {}
         reasons: dict[int, str] = {}
         for field in self._type.columns:
             rule = self.rules.get(field.name)
-            if rule is not None:
-                columns[field.name], failed = self._converted(rule, field, chunk, numbers)
-                for i in np.flatnonzero(failed).tolist():
-                    reasons.setdefault(i, _reason(rule, field))
+            if rule is None:
+                continue
+            source = self._source(rule, chunk, numbers)
+            columns[field.name], failed = self._converted(source, rule, field)
+            for i in np.flatnonzero(failed).tolist():
+                wrong.setdefault(i, {})[field.name] = source[i].as_py()
+                reasons.setdefault(i, _reason(rule, field))
         if _IDENTITY not in columns:
             columns[_IDENTITY] = self._ids(numbers)
         rest = {name: chunk.columns[name] for name in self._rest if name in chunk.columns}
         events = pa.RecordBatch.from_pydict({**columns, **rest})
         bad = [BadRow(0, "the line can't be read", line) for line in chunk.unreadable]
         kept: Sequence[int] = numbers
-        if reasons:
+        if wrong:
+            # With the values that the file has in place of those that don't fit, they can be mended and replayed.
+            rows = events.take(pa.array(sorted(wrong), pa.int64())).to_pylist()
+            for i, row in zip(sorted(wrong), rows, strict=True):
+                bad.append(BadRow(numbers[i], reasons[i], _as_json({**row, **wrong[i]})))
             good = np.ones(chunk.rows, np.bool_)
-            good[list(reasons)] = False
-            bad += self._bad_rows(chunk, columns[_IDENTITY], numbers, reasons)
+            good[list(wrong)] = False
             events = events.filter(pa.array(good))
             kept = (np.flatnonzero(good) + numbers.start).tolist()
         return Mapped(events, kept, tuple(bad))
 
-    def _converted(self, rule: Rule, field: Field, chunk: Chunk, numbers: range) -> tuple[pa.Array, Failed]:
+    def _source(self, rule: Rule, chunk: Chunk, numbers: range) -> pa.Array:
         if rule.template:
-            column = _filled(rule.template, chunk, numbers)
-        else:
-            column = chunk.columns.get(rule.column, pa.nulls(chunk.rows))
+            return _filled(rule.template, chunk, numbers)
+        return chunk.columns.get(rule.column, pa.nulls(chunk.rows))
+
+    def _converted(self, source: pa.Array, rule: Rule, field: Field) -> tuple[pa.Array, Failed]:
         # Ids may be any text; which UUID one stands for is for intake to say.
-        kind = pa.string() if field.name == _IDENTITY and not pa.types.is_fixed_size_binary(column.type) else field.type
-        return to_type(column, kind, self._reading, rule.factor)
+        kind = pa.string() if field.name == _IDENTITY and not pa.types.is_fixed_size_binary(source.type) else field.type
+        return to_type(source, kind, self._reading, rule.factor)
 
     def _ids(self, numbers: range) -> pa.StringArray:
         rows = pa.array(numbers, pa.int64()).cast(pa.string())
         return pc.binary_join_element_wise(f"{self._identity}/{self._type.name}/", rows, "")
 
-    def _bad_rows(self, chunk: Chunk, ids: pa.Array, numbers: range, reasons: Mapping[int, str]) -> Iterator[BadRow]:
-        """Yield the bad rows as events with the values that the file has: so they can be mended and replayed."""
-        at = pa.array(sorted(reasons), pa.int64())
-        raw: dict[str, list[object]] = {}
-        for name, rule in self.rules.items():
-            source = _filled(rule.template, chunk, numbers) if rule.template else chunk.columns.get(rule.column)
-            if source is not None:
-                raw[name] = source.take(at).to_pylist()
-        for name in self._rest:
-            if name in chunk.columns:
-                raw[name] = chunk.columns[name].take(at).to_pylist()
-        raw[_IDENTITY] = ids.take(at).to_pylist()
-        for place, i in enumerate(at.to_pylist()):
-            event = {name: values[place] for name, values in raw.items() if values[place] is not None}
-            yield BadRow(numbers[i], reasons[i], orjson.dumps(event, default=_plain))
+
+def _as_json(row: Mapping[str, object]) -> bytes:
+    present = {name: value for name, value in row.items() if value is not None}
+    if isinstance(features := present.get("features"), list):
+        present["features"] = dict(features)  # Arrow's maps come as pairs
+    return orjson.dumps(present, default=_plain)
 
 
 def _plain(value: object) -> str:
