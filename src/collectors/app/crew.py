@@ -32,10 +32,8 @@ _INTERVAL_FACTOR = {"basic": 2.0, "standard": 1.0, "comprehensive": 0.5}
 def collectors_for(tenant: str, config: TenantConfig) -> Mapping[str, CollectorConfig]:
     """Return the collectors a tenant runs by name, with the interval its monitoring level gives them."""
     factor = _INTERVAL_FACTOR[config.monitoring_level]
-    if tenant == PLATFORM_TENANT:
-        chosen = PLATFORM
-    else:
-        chosen = BUSINESS | (REAL_TIME if config.real_time_enabled else {})
+    for_customers = BUSINESS | (REAL_TIME if config.real_time_enabled else {})
+    chosen = PLATFORM if tenant == PLATFORM_TENANT else for_customers
     return {name: CollectorConfig(interval_seconds=seconds * factor) for name, seconds in chosen.items()}
 
 

@@ -79,22 +79,24 @@ def _kinds() -> tuple[type, ...]:
 def _print_metrics(name: str, *, as_json: bool) -> None:
     from collectors.contract.registry import collector_class
 
-    metrics = [
-        {
-            "name": spec.name,
-            "kind": str(spec.kind),
-            "unit": str(spec.unit),
-            "labels": list(spec.labels),
-            "aliases": list(spec.aliases),
-            "description": spec.description,
-        }
-        for spec in collector_class(name).emits
-    ]
+    specs = collector_class(name).emits
     if as_json:
-        print_json(metrics)
-    else:
-        rows = [(m["name"], m["kind"], m["unit"], ", ".join(m["labels"]), m["description"]) for m in metrics]
-        print_table(("metric", "kind", "unit", "labels", "description"), rows)
+        print_json(
+            [
+                {
+                    "name": spec.name,
+                    "kind": spec.kind,
+                    "unit": spec.unit,
+                    "labels": list(spec.labels),
+                    "aliases": list(spec.aliases),
+                    "description": spec.description,
+                }
+                for spec in specs
+            ]
+        )
+        return
+    rows = [(spec.name, spec.kind, spec.unit, ", ".join(spec.labels), spec.description) for spec in specs]
+    print_table(("metric", "kind", "unit", "labels", "description"), rows)
 
 
 def _print_fields(event_type: EventType, *, as_json: bool) -> None:

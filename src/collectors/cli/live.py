@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from collectors.cli.connect import Target, refusal, unreachable
 from collectors.clock import SYSTEM_CLOCK, Clock
-from collectors.errors import CollectorsError, SourceUnavailable
+from collectors.errors import CollectorsError, RetryableError
 
 if TYPE_CHECKING:
     import httpx
@@ -87,7 +87,7 @@ class Listener:
                     failures = 0
                     if not take(tenant, event, data):
                         return
-            except SourceUnavailable:
+            except RetryableError:
                 if failures >= _ATTEMPTS:
                     raise
             # Streams also end when the server restarts, so an end is met like a failure.

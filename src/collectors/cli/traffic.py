@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Rows of a batch: as asked, else a fifth of a second's events but at most 10,000."""
+        """Rows of a live batch: as asked, else a fifth of a second's events but at most 10,000."""
         if self.batch_rows is not None:
             return self.batch_rows
         return _MOST_ROWS if self.rate is None else max(1, min(_MOST_ROWS, round(self.rate * _PACED_BATCH_SECONDS)))
@@ -105,7 +105,8 @@ class Traffic:
     def past(self) -> Iterator[Tagged]:
         """Yield what happened before now."""
         plan = self._plan
-        return self._stream.history(plan.history_days, end_us=self._clock.now_us(), batch_rows=plan.rows)
+        rows = plan.batch_rows or _MOST_ROWS  # what is past has no rate
+        return self._stream.history(plan.history_days, end_us=self._clock.now_us(), batch_rows=rows)
 
     def live(self) -> Iterator[Tagged]:
         """Yield what happens now, until the plan's end."""

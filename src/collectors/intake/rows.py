@@ -46,6 +46,8 @@ _EXACT: dict[pa.DataType, type] = {
 }
 """The Python type that Arrow turns into each type without losing or guessing anything."""
 _CONTAINERS = frozenset({dict, list})
+_FEW = 64
+"""Up to so many numbers are read as times sooner one by one than as a column."""
 
 
 class _Mismatch(Exception):
@@ -257,7 +259,7 @@ def _column(field: Field, values: list[Any], max_depth: int) -> tuple[pa.Array, 
         if pa.types.is_timestamp(kind):
             if given == {str}:
                 return times_from_text(pa.array(values, pa.string()))
-            if given == {int}:
+            if given == {int} and len(values) > _FEW:
                 return times_from_numbers(pa.array(values, pa.int64())), []
     except (pa.ArrowInvalid, OverflowError):
         pass  # an integer that does not fit

@@ -16,6 +16,7 @@ What happened at ``timestamp`` and was sent at ``sentAt``, both by the sender's 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -114,12 +115,13 @@ def translate(path: str, value: Any, received_us: int, limits: SegmentLimits = S
         raise MalformedBody("the body must be a JSON object")
     sorter = RowSorter(DEFAULT_LIMITS)
     for number, message in enumerate(_batch(value, limits) if call == BATCH else [_keyless(value) | {"type": call}]):
-        fault = _fault(message, limits)
-        if fault is None:
+        if type(message) is not dict:
+            sorter.reject(number, Fault(NOT_OBJECT, "a call must be a JSON object"), message)
+        elif (fault := next(_faults(message, limits), None)) is not None:
+            sorter.reject(number, fault, message)
+        else:
             type_name, row = _row(message, received_us)
             sorter.add(type_name, row, number, message)
-        else:
-            sorter.reject(number, fault, message)
     return sorter.decode()
 
 
@@ -151,33 +153,26 @@ def _batch(value: Row, limits: SegmentLimits) -> list[Any]:
             calls.append(message)
             continue
         call = shared | _keyless(message)
-        if type(shared_context) is dict and type(call.get("context", {})) is dict:
-            call["context"] = shared_context | call.get("context", {})
+        own_context = call.get("context")
+        if type(shared_context) is dict and type(own_context) in _OBJECT_OR_NULL:
+            call["context"] = shared_context | (own_context or {})
         calls.append(call)
     return calls
 
 
-def _fault(message: Any, limits: SegmentLimits) -> Fault | None:
-    if type(message) is not dict:
-        return Fault(NOT_OBJECT, "a call must be a JSON object")
+def _faults(message: Row, limits: SegmentLimits) -> Iterator[Fault]:
+    """Yield what is wrong with a call."""
     call = message.get("type")
-    faults = (
-        (
-            len(dumps(message)) > limits.max_event_bytes,
-            Fault(TOO_LARGE, f"a call must not have more than {limits.max_event_bytes} bytes"),
-        ),
-        (call not in CALLS, Fault(UNKNOWN_TYPE, f"the type of a call must be one of: {', '.join(CALLS)}")),
-        (_user(message) is None, Fault(MISSING_USER, "a call needs userId or anonymousId")),
-        (
-            call == "track" and not _text(message.get("event")),
-            Fault(MISSING_EVENT, "a track call needs the name of an event"),
-        ),
-        (
-            type(message.get("properties", {})) not in _OBJECT_OR_NULL,
-            Fault(wrong_type(PROPERTIES), "properties must be a JSON object"),
-        ),
-    )
-    return next((fault for broken, fault in faults if broken), None)
+    if len(dumps(message)) > limits.max_event_bytes:
+        yield Fault(TOO_LARGE, f"a call must not have more than {limits.max_event_bytes} bytes")
+    if call not in CALLS:
+        yield Fault(UNKNOWN_TYPE, f"the type of a call must be one of: {', '.join(CALLS)}")
+    if _user(message) is None:
+        yield Fault(MISSING_USER, "a call needs userId or anonymousId")
+    if call == "track" and not _text(message.get("event")):
+        yield Fault(MISSING_EVENT, "a track call needs the name of an event")
+    if type(message.get("properties", {})) not in _OBJECT_OR_NULL:
+        yield Fault(wrong_type(PROPERTIES), "properties must be a JSON object")
 
 
 def _row(message: Row, received_us: int) -> tuple[str, Row]:
