@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collectors.contract.collector import Analytical, BaseCollector, Streaming
 from collectors.contract.registry import collector_class, collector_names
-from collectors.model.event_type import DEFAULT_POLICY, Field
+from collectors.model.event_type import Field
 from collectors.model.event_types import EVENT_TYPES
 from collectors.model.rollups import ROLLUPS
 
@@ -56,7 +56,7 @@ def _fields(fields: Iterable[Field]) -> list[str]:
             rules.append(f"≤ {f.maximum:g}")
         if f.choices:
             rules.append("one of " + ", ".join(f.choices))
-        mark = f"{f.mark}: {DEFAULT_POLICY[f.mark]}" if f.mark else ""
+        mark = f"{f.mark}: {f.default_policy}" if f.mark else ""
         lines.append(f"| `{f.name}` | {f.type} | {'; '.join(rules)} | {mark} | {f.description} |")
     return lines
 

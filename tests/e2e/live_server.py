@@ -245,7 +245,8 @@ class LiveServer:
         try:
             yield
         finally:
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+            with contextlib.suppress(ProcessLookupError):  # killed meanwhile
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def tenant(self, name: str = "t", **settings: Any) -> TenantHandle:
         """Create a tenant that nobody else uses."""

@@ -76,6 +76,7 @@ def test_a_lake_that_cannot_be_written_is_loaded_later(start_server: StartServer
     tenant = server.tenant()
     tenant.send(playback())
     tenant.settled()
+    eventually(lambda: tenant.get("collectors"))
     with server.full_disk(server.worker):
         for _ in range(5):
             assert tenant.send(playback(), playback())["accepted"] == 2

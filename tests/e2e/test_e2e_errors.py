@@ -90,9 +90,7 @@ def test_events_need_a_key_that_may_write(tenant: TenantHandle, path: str, key: 
     [("none", 401, "unauthenticated"), ("wrong", 401, "unauthenticated"), ("other", 403, "forbidden")],
 )
 @pytest.mark.parametrize("path", ["ledger", "alerts", "latest", "dead-letters", "metrics", "collectors", "stream"])
-def test_reading_needs_a_key_that_may_read(
-    tenant: TenantHandle, path: str, key: str, status: int, code: str
-) -> None:
+def test_reading_needs_a_key_that_may_read(tenant: TenantHandle, path: str, key: str, status: int, code: str) -> None:
     headers = _keys(tenant)[key] if key != "other" else {"authorization": f"Bearer {tenant.write_key}"}
     the_problem(tenant.server.client.get(f"/v1/tenants/{tenant.id}/{path}", headers=headers), status, code)
 

@@ -21,7 +21,9 @@ def _send(tenant: TenantHandle, request: tuple[str, str, bytes, dict[str, str]])
 
 @pytest.mark.parametrize("form", FORMS)
 def test_events_in_every_form_land_in_the_lake_with_their_values(tenant: TenantHandle, form: str) -> None:
-    events = [playback(user_id=f"u-{i}", track_id=f"spår-{i}", ms_played=1000 + i) for i in range(3 if form in MANY else 1)]
+    events = [
+        playback(user_id=f"u-{i}", track_id=f"spår-{i}", ms_played=1000 + i) for i in range(3 if form in MANY else 1)
+    ]
     receipt = _send(tenant, FORMS[form](events))
     assert receipt["accepted"] == len(events)
     assert receipt["position"] > 0

@@ -28,7 +28,7 @@ def _accepted(samples: list[dict[str, Any]]) -> float:
 
 
 def _points(tenant: TenantHandle, **query: Any) -> list[list[float]]:
-    series = tenant.get("samples", metric=_EVENTS, since=0, **query)["series"]
+    series = tenant.get("samples", metric=_EVENTS, **query)["series"]
     return [p for s in series if s["labels"] == {"type": "playback", "outcome": "accepted"} for p in s["points"]]
 
 
@@ -110,17 +110,31 @@ def test_charts_alerts_and_counts_survive_a_restart_of_both_processes(start_serv
     tenant.send(event)
     tenant.send(*({"principal": "eve", "outcome": "failure"} for _ in range(10)), type_="auth")
     alert = eventually(lambda: tenant.get("alerts", state="firing"))[0]
-    before = eventually(lambda: _points(tenant))[0]
+    since = SYSTEM_CLOCK.now_us() - 10 * 10**6
+    charted = {"since": since, "until": since + 60 * 10**6, "points": 5000}
+    before = eventually(lambda: _points(tenant, **charted))
     counts = tenant.settled()
     server.stop()
     server.start()
-    assert _points(tenant, points=5000)[0] == before
+    assert _points(tenant, **charted)[0] == before[0]
     assert tenant.get("alerts", state="firing")[0]["id"] == alert["id"]
     assert tenant.settled() == counts
     assert tenant.send(event)["duplicate"] == 1
     assert tenant.send(playback())["accepted"] == 1
     assert tenant.settled() == counts | {"offered": 13, "stored": 12, "duplicate": 1}
-    eventually(lambda: len(_points(tenant, points=5000)) > 1)
+    eventually(lambda: len(_points(tenant, **charted)) > len(before))
+
+
+def test_nothing_counts_as_waiting_that_was_loaded_before_a_restart(start_server: StartServer) -> None:
+    server = start_server()
+    tenant = server.tenant()
+    tenant.send(playback())
+    tenant.settled()
+    server.kill(server.worker)  # before it saved how far its tail had come
+    server.start_worker()
+    with tenant.listen() as frames:
+        states = _until(frames, "status")
+        assert [next(states)["freshness_seconds"] for _ in range(3)][1:] == [0.0, 0.0]
 
 
 def test_the_gateway_answers_while_the_worker_is_away(start_server: StartServer) -> None:

@@ -65,7 +65,11 @@ def test_the_segment_library_delivers_every_call_once(tenant: TenantHandle, gzip
 def test_a_segment_key_that_may_not_write_is_refused(tenant: TenantHandle) -> None:
     failures: list[Any] = []
     client = Client(
-        tenant.read_key, host=tenant.server.url, max_retries=0, upload_interval=0.01, on_error=lambda e, _: failures.append(e)
+        tenant.read_key,
+        host=tenant.server.url,
+        max_retries=0,
+        upload_interval=0.01,
+        on_error=lambda e, _: failures.append(e),
     )
     client.track("u-1", "Song Played")
     client.flush()

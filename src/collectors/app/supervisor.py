@@ -129,7 +129,10 @@ class Supervisor:
         now = self._clock.monotonic()
         if child.process is None:
             if now >= child.due:
-                child.process = subprocess.Popen(child.arguments, pass_fds=child.pass_fds)  # noqa: S603 - our own
+                environment = os.environ | {"MALLOC_ARENA_MAX": "2"}  # many threads must not mean many heaps
+                child.process = subprocess.Popen(  # noqa: S603 - our own module
+                    child.arguments, pass_fds=child.pass_fds, env=environment
+                )
                 child.started = now
             return
         code = child.process.poll()

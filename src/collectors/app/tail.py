@@ -78,6 +78,7 @@ class Tail:
         self.counts: dict[tuple[str, str], TypeCounts] = {}
         self.first_unloaded: dict[str, tuple[int, int]] = {}
         """Tenant to (position, acked_us) of its oldest record that is not in the lake yet."""
+        self._loaded = 0
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
 
     def start(self) -> None:
@@ -98,6 +99,7 @@ class Tail:
     def loaded(self, position: int) -> None:
         """Take note that the lake holds the log up to ``position``."""
         with self.lock:
+            self._loaded = position
             self.first_unloaded = {t: v for t, v in self.first_unloaded.items() if v[0] > position}
 
     def _run(self) -> None:
@@ -129,7 +131,8 @@ class Tail:
         counts.rejected += max(0, record.rejected)
         counts.dropped += record.dropped
         progress.changed.add(key)
-        if record.rows:
+        # The loader may be ahead of the tail, and is after a restart.
+        if record.rows and record.position > self._loaded:
             self.first_unloaded.setdefault(record.tenant, (record.position, record.acked_us))
 
     def _observe(self, record: Record, watching: list[Streaming], progress: Progress) -> None:  # type: ignore[type-arg]

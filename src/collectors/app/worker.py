@@ -103,6 +103,7 @@ class Worker:
             observers=lambda: self.crew.observers,
             report=self._report,
         )
+        self._tail.loaded(self._lake.position)
         self._load = LoadLoop(
             self._lake,
             Maintenance(self._lake, self._retention),

@@ -123,7 +123,10 @@ def _letters(api: Api, tenant: str) -> Iterator[dict[str, Any]]:
 
 
 def _reasons(letter: dict[str, Any]) -> str:
-    return ", ".join(f"{reason} {number(n)}" for reason, n in sorted(letter["reasons"].items(), key=lambda i: -i[1]))
+    reasons = letter["reasons"]
+    if reasons is None:
+        return "unreadable: its encryption key was destroyed"
+    return ", ".join(f"{reason} {number(n)}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1]))
 
 
 def _value(text: str) -> Any:

@@ -19,6 +19,10 @@ from collectors.model.event_type import EventType, Field
 FUTURE_SKEW_US = 300 * 10**6
 """How far in the future an event may claim to be: clocks differ, but not by more than five minutes."""
 
+EARLIEST_US = -2_208_988_800 * 10**6
+LATEST_US = 7_258_118_400 * 10**6
+"""The years 1900 and 2200: what other times than event_time must lie between, so that every reader can show them."""
+
 _MICROSECOND = timedelta(microseconds=1)
 
 Mask = npt.NDArray[np.bool_]
@@ -54,6 +58,8 @@ def _broken(column: pa.Array, field: Field, event_type: EventType, now_us: int) 
         return found
     if field.name == "event_time":
         found += _time_rules(column, event_type, now_us)
+    elif pa.types.is_timestamp(field.type):
+        found += _calendar_rules(column, field)
     elif pa.types.is_string(field.type):
         found += _text_rules(column, field)
     elif pa.types.is_nested(field.type):
@@ -79,6 +85,15 @@ def _time_rules(column: pa.Array, event_type: EventType, now_us: int) -> list[tu
         detail = f"event_time is older than the {event_type.horizon.days} days this type accepts"
         found.append(("too_old", detail, _below(times, earliest)))
     return found
+
+
+def _calendar_rules(column: pa.Array, field: Field) -> list[tuple[str, str, Mask]]:
+    times = pc.cast(column, pa.int64())
+    extremes = pc.min_max(times)
+    if extremes["min"].as_py() >= EARLIEST_US and extremes["max"].as_py() < LATEST_US:
+        return []
+    broken = _below(times, EARLIEST_US) | ~_below(times, LATEST_US) & _numpy(column.is_valid())
+    return [("not_a_date", f"{field.name} must be a time between the years 1900 and 2200", broken)]
 
 
 def _text_rules(column: pa.Array, field: Field) -> list[tuple[str, str, Mask]]:

@@ -67,6 +67,13 @@ class Field:
     choices: tuple[str, ...] = ()
     max_bytes: int = 1024
     """Longest text in UTF-8 bytes; for lists and maps, the most elements."""
+    policy: Policy | None = None
+    """What happens to a marked field unless its tenant says otherwise; that of its mark if None."""
+
+    @property
+    def default_policy(self) -> Policy | None:
+        """What happens to the field unless its tenant says otherwise; None if it is not personal."""
+        return self.policy or (DEFAULT_POLICY[self.mark] if self.mark else None)
 
     @property
     def stored_type(self) -> pa.DataType:
@@ -141,5 +148,6 @@ ENVELOPE: tuple[Field, ...] = (
         "JSON object with everything the schema does not name.",
         mark=Mark.FREE,
         max_bytes=65536,
+        policy=Policy.ENCRYPT,  # nobody knows what producers put there
     ),
 )

@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass, field
 import pyarrow as pa
 
 from collectors.errors import BadInput, ConfigError
-from collectors.model.event_type import ALLOWED_POLICIES, DEFAULT_POLICY, EventType, Field, Mark, Policy
+from collectors.model.event_type import ALLOWED_POLICIES, EventType, Field, Mark, Policy
 from collectors.model.event_types import EVENT_TYPES
 from collectors.privacy.aead import associated_data, encrypt_column
 from collectors.privacy.columns import is_all_null
@@ -49,10 +49,10 @@ class FieldPolicies:
 
     def policy(self, event_type: EventType, field_name: str) -> Policy | None:
         """Return what happens to a field, None if it is not marked as personal."""
-        mark = event_type.by_name[field_name].mark
-        if mark is None:
+        default = event_type.by_name[field_name].default_policy
+        if default is None:
             return None
-        return Policy(self.overrides.get(event_type.name, {}).get(field_name, DEFAULT_POLICY[mark]))
+        return Policy(self.overrides.get(event_type.name, {}).get(field_name, default))
 
     def plan(self, event_type: EventType) -> Plan:
         """Return the plan for batches of ``event_type``, made once."""
@@ -96,7 +96,7 @@ def _check(type_name: str, name: str, policy: str, where: str) -> None:
 def preset(name: str, *, where: str = "policies") -> FieldPolicies:
     """Return ready-made policies.
 
-    ``standard`` is the default of every mark. ``strict`` moreover encrypts free text and drops locations.
+    ``standard`` is every field's default. ``strict`` moreover encrypts free text and drops locations.
     ``security`` is standard, but keeps the full addresses of the auth and audit types, encrypted.
     """
     if name == "standard":

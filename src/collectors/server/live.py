@@ -55,7 +55,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LiveLimits:
     """How much live streams may hold in memory and how many there may be."""
 
     frames: int = 512
@@ -64,7 +64,7 @@ class Limits:
     frame_bytes: int = 4 * 2**20
     """Most bytes that wait for one subscriber; a larger single frame is not delivered."""
 
-    dropped_in_a_row: int = 10_000
+    dropped_in_a_row: int = 1000
     """Frames a subscriber may lose without taking one; then it is cut off."""
 
     recent_bytes: int = 8 * 2**20
@@ -83,7 +83,7 @@ class Subscription:
     The iteration ends when the hub closes, and at once when the subscriber is cut off.
     """
 
-    def __init__(self, hub: LiveHub, tenant: str, limits: Limits) -> None:
+    def __init__(self, hub: LiveHub, tenant: str, limits: LiveLimits) -> None:
         self.tenant = tenant
         self.dropped = 0
         self.cut_off = asyncio.Event()
@@ -164,10 +164,10 @@ class Subscription:
 class LiveHub:
     """The gateway's end of the bus. Used on one event loop; what it knows of worker and status may be read anywhere."""
 
-    def __init__(self, bus: Path, clock: Clock, limits: Limits | None = None) -> None:
+    def __init__(self, bus: Path, clock: Clock, limits: LiveLimits | None = None) -> None:
         self._bus = bus
         self._clock = clock
-        self._limits = limits or Limits()
+        self._limits = limits or LiveLimits()
         self._subscribers: dict[str, set[Subscription]] = {}
         self._count = 0
         self._closed = False

@@ -3,8 +3,9 @@
 Names follow from OpenTelemetry's by the rules of its Prometheus compatibility page
 (https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/): dots become underscores, the unit
 is appended in words, ``_ratio`` to gauges without dimension, ``_total`` to counters. Beyond that, what Prometheus's own
-linter asks for: hours are given in seconds and percent as a ratio, and a gauge whose name would end in a suffix that
-is reserved for other kinds (``_count``, ``_sum`` …) gets ``_current``.
+linter asks for: hours are given in seconds and percent as a ratio; a gauge whose name would end in a suffix that is
+reserved for other kinds (``_count``, ``_sum`` …) gets ``_current``; and labels that mean something of their own there
+(``le``, ``quantile``) are prefixed with ``exported_``, as Prometheus does itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ _WORDS: Mapping[Unit, tuple[str, float]] = {
 
 _REPLACED = {Unit.HOURS: "hours", Unit.PERCENT: "percent"}
 _RESERVED = frozenset({"bucket", "count", "created", "info", "sum", "total"})
+_RESERVED_LABELS = frozenset({"tenant", "le", "quantile"})
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9]+")
 _ESCAPED = re.compile(r'[\\\n"]')
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
@@ -200,8 +202,8 @@ def _labels(tenant: str, labels: Mapping[str, str]) -> str:
 @lru_cache(maxsize=4096)
 def _label_name(key: str) -> str:
     name = "_".join(t for t in _NOT_IN_NAMES.split(key) if t) or "_"
-    if name == "tenant":
-        return "exported_tenant"
+    if name in _RESERVED_LABELS:
+        return f"exported_{name}"
     return f"_{name}" if name[0].isdigit() else name
 
 

@@ -42,7 +42,9 @@ def test_a_folder_without_its_key_file_needs_one(tmp_path: Path) -> None:
         find_server(None, None, tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"url": "http://x", "pid": "y"}', f'{{"url": "x", "pid": {NOBODY}}}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{}", '{"url": "http://x", "pid": "y"}', f'{{"url": "x", "pid": {NOBODY}}}']
+)
 def test_a_server_that_ended_or_never_was_is_told(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "server.json").write_text(content)
@@ -68,7 +70,8 @@ def test_keys_do_not_show() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "local"), [("http://127.0.0.1:1", True), ("http://[::1]:1", True), ("http://localhost", True), ("http://x", False)]
+    ("url", "local"),
+    [("http://127.0.0.1:1", True), ("http://[::1]:1", True), ("http://localhost", True), ("http://x", False)],
 )
 def test_local_servers_are_not_asked_through_a_proxy(url: str, local: bool) -> None:
     assert Target(url, "k").local is local
@@ -114,6 +117,8 @@ def test_statuses_without_words_are_told_as_such(status: int, kind: type[Excepti
     assert getattr(error, "retry_after", 7.0) == 7.0
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({}, 1.0), ({"retry-after": "2.5"}, 2.5), ({"retry-after": "-1"}, 0.0)])
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({}, 1.0), ({"retry-after": "2.5"}, 2.5), ({"retry-after": "-1"}, 0.0)]
+)
 def test_waiting_times_are_never_negative(headers: dict[str, str], seconds: float) -> None:
     assert retry_after(headers) == seconds

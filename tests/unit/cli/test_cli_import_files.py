@@ -57,7 +57,9 @@ WORDS = st.text("abc019.-é", min_size=1, max_size=6)
 
 
 @given(st.lists(st.tuples(WORDS, WORDS, WORDS), min_size=2, max_size=30), st.data())
-def test_whitespace_tables_are_found_out_and_read(tmp_path: Path, rows: list[tuple[str, ...]], data: st.DataObject) -> None:
+def test_whitespace_tables_are_found_out_and_read(
+    tmp_path: Path, rows: list[tuple[str, ...]], data: st.DataObject
+) -> None:
     gap = st.text(" \t", min_size=1, max_size=4)
     lines = []
     for row in rows:

@@ -37,7 +37,9 @@ class QuickClock(SystemClock):
 
 def _parcels(count: int, rows: int = 3, tenant: str = "acme") -> Iterator[Parcel]:
     for i in range(count):
-        yield Parcel(tenant, "playback", rows, b"x" * 10, Media.ARROW, f"key-{i}", range(i * rows + 1, (i + 1) * rows + 1))
+        yield Parcel(
+            tenant, "playback", rows, b"x" * 10, Media.ARROW, f"key-{i}", range(i * rows + 1, (i + 1) * rows + 1)
+        )
 
 
 def _send(url: str, parcels: Iterator[Parcel], clock: SystemClock | None = None, **options: object) -> Receipts:
@@ -64,7 +66,9 @@ def test_everything_is_sent_once_with_key_and_kind_and_added_up() -> None:
 
 def test_each_tenant_is_sent_with_its_own_key() -> None:
     with serving(lambda _: receipt(3)) as server:
-        _send(server.url, itertools.chain(_parcels(1), _parcels(1, tenant="other")), keys={"acme": "a", "other": "o"}.get)
+        _send(
+            server.url, itertools.chain(_parcels(1), _parcels(1, tenant="other")), keys={"acme": "a", "other": "o"}.get
+        )
     assert {r.path.split("/")[3]: r.headers["authorization"] for r in server.requests} == {
         "acme": "Bearer a",
         "other": "Bearer o",
@@ -93,7 +97,10 @@ def test_refusals_for_now_are_repeated_with_the_same_key_after_the_time_asked_fo
 
 def test_patience_ends() -> None:
     clock = QuickClock()
-    with serving(lambda _: refusal(429, "full", **{"retry-after": "4"})) as server, pytest.raises(Overloaded, match="full"):
+    with (
+        serving(lambda _: refusal(429, "full", **{"retry-after": "4"})) as server,
+        pytest.raises(Overloaded, match="full"),
+    ):
         _send(server.url, _parcels(9), clock, connections=3, patience_seconds=10)
     assert len(server.requests) <= 12
 

@@ -32,7 +32,8 @@ def test_numbers_have_their_thousands_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("time_us", "text"), [(0, "-"), (None, "-"), (1_500_000, "1970-01-01 00:00:01.500Z"), (1, "1970-01-01 00:00:00.000Z")]
+    ("time_us", "text"),
+    [(0, "-"), (None, "-"), (1_500_000, "1970-01-01 00:00:01.500Z"), (1, "1970-01-01 00:00:00.000Z")],
 )
 def test_times_are_utc_to_the_millisecond(time_us: int | None, text: str) -> None:
     assert utc(time_us) == text
@@ -45,7 +46,9 @@ def test_cells_are_shown_as_they_are_however_they_look(capsys: pytest.CaptureFix
     assert out.startswith("T")
 
 
-def test_progress_is_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_shown_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with progress("working", 10) as advance:
         advance(5)
     assert capsys.readouterr().err == ""

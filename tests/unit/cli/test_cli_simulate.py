@@ -93,7 +93,13 @@ def test_a_past_comes_at_once_and_alone_unless_more_is_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("plan", "rows"),
-    [(Plan(), 10_000), (Plan(rate=500), 100), (Plan(rate=1e9), 10_000), (Plan(rate=1), 1), (Plan(rate=5, batch_rows=7), 7)],
+    [
+        (Plan(), 10_000),
+        (Plan(rate=500), 100),
+        (Plan(rate=1e9), 10_000),
+        (Plan(rate=1), 1),
+        (Plan(rate=5, batch_rows=7), 7),
+    ],
 )
 def test_batches_are_as_large_as_the_rate_allows(plan: Plan, rows: int) -> None:
     assert plan.rows == rows
@@ -128,7 +134,9 @@ def test_requests_hold_their_events(media: Media) -> None:
     assert len({parcel.key for parcel in made}) == len(made)
 
 
-@pytest.mark.parametrize(("text", "rate"), [("500", 500.0), ("1e5", 1e5), ("1_000", 1000.0), ("2,500", 2500.0), ("flat-out", None)])
+@pytest.mark.parametrize(
+    ("text", "rate"), [("500", 500.0), ("1e5", 1e5), ("1_000", 1000.0), ("2,500", 2500.0), ("flat-out", None)]
+)
 def test_rates_are_read(text: str, rate: float | None) -> None:
     assert parse_rate(text) == rate
 
@@ -202,7 +210,9 @@ def _rows_of(request: Request) -> int:
 def test_a_server_gets_every_event_and_the_receipts_agree(run: Run, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(lambda r: receipt(_rows_of(r), duplicate=1)) as server:
         monkeypatch.setenv("COLLECTORS_KEY", "k")
-        found = run("simulate", "--to", server.url, "--rate", "flat-out", "--events", 3000, "--format", form, *SMALL, "--json")
+        found = run(
+            "simulate", "--to", server.url, "--rate", "flat-out", "--events", 3000, "--format", form, *SMALL, "--json"
+        )
     assert found.code == 0
     assert sum(map(_rows_of, server.requests)) == 3000
     receipts: dict[str, Any] = found.json["receipts"]

@@ -64,9 +64,7 @@ def test_a_tenant_that_is_there_is_not_created_again(run: Run, acme: DataFolder)
         (["keys", "create", "acme", "--scope", "rule"], "use write, read, admin"),
     ],
 )
-def test_mistakes_are_told_and_change_nothing(
-    run: Run, acme: DataFolder, arguments: list[str], words: str
-) -> None:
+def test_mistakes_are_told_and_change_nothing(run: Run, acme: DataFolder, arguments: list[str], words: str) -> None:
     before = acme.control.version()
     found = run(*arguments)
     assert found.code == 2
@@ -241,7 +239,9 @@ def test_events_in_the_log_are_shown_as_they_are_stored(run: Run, acme: DataFold
     assert run("tap", "--events", "nosuch").code == 1
 
 
-def test_without_from_start_only_new_events_are_shown(run: Run, acme: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_from_start_only_new_events_are_shown(
+    run: Run, acme: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from collectors.clock import SystemClock
 
     writer = LogWriter(acme.log)
@@ -259,12 +259,16 @@ def test_without_from_start_only_new_events_are_shown(run: Run, acme: DataFolder
     assert [json.loads(line)["severity"] for line in found.out.splitlines()] == ["NEW"]
 
 
-def test_check_tells_what_would_run(run: Run, acme: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_tells_what_would_run(
+    run: Run, acme: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "c.toml").write_text("port = 9\n[lake]\nload_seconds = 2\n")
     monkeypatch.setenv("COLLECTORS_HOST", "::1")
     found = run("check", "c.toml")
     assert found.code == 0
-    assert [line.split() for line in found.out.splitlines() if "load_seconds" in line] == [["lake.load_seconds", "2.0", "1.0"]]
+    assert [line.split() for line in found.out.splitlines() if "load_seconds" in line] == [
+        ["lake.load_seconds", "2.0", "1.0"]
+    ]
     assert "[::1]:9" in found.out
     assert "acme: security_events, tenant_business_metrics, user_engagement" in found.out
     assert "platform: system_performance" in found.out
@@ -281,7 +285,7 @@ def test_check_prints_every_problem_with_its_line(run: Run, tmp_path: Path) -> N
     (tmp_path / "c.toml").write_text("prot = 9\nhost = 1\n")
     found = run("check", "c.toml")
     assert found.code == 2
-    assert [line.split(": ")[1] for line in found.err.splitlines()] == ["c.toml:1", "host"]
+    assert [line.split(": ")[:2] for line in found.err.splitlines()] == [["c.toml:1", "prot"], ["c.toml:2", "host"]]
 
 
 def test_check_prints_sample_and_schema(run: Run) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.errors import BadInput, ConfigError
-from collectors.model.event_type import ALLOWED_POLICIES, DEFAULT_POLICY, TIMESTAMP, EventType, Mark, Policy
+from collectors.model.event_type import ALLOWED_POLICIES, TIMESTAMP, EventType, Mark, Policy
 from collectors.model.event_types import AUTH, EVENT_TYPES, PAYMENT, PLAYBACK
 from collectors.privacy.aead import associated_data, open_sealed
 from collectors.privacy.keys import Key, Keyset, KeyStatus, Purpose
@@ -62,7 +62,9 @@ def test_standard_policies_pseudonymise_people_truncate_places_and_keep_the_rest
     assert stored["ip"] == b"203.0.113.0/24"
     assert (stored["latitude"], stored["longitude"]) == (59.3, 18.1)
     assert stored["user_agent"] == b"agent/1.0"
-    assert stored["properties"] == b'{"a": 1}'
+    sealed = stored["properties"]
+    assert isinstance(sealed, bytes)
+    assert open_sealed(KEYSET, associated_data(KEYSET.tenant, "auth", "properties"), sealed) == b'{"a": 1}'
     assert {n: stored[n] for n in ("event_id", "outcome", "asn")} == {
         n: LOGIN[n] for n in ("event_id", "outcome", "asn")
     }
@@ -78,7 +80,7 @@ def test_strict_preset_encrypts_free_text_and_drops_locations() -> None:
         for field in event_type.columns:
             if field.mark is not None:
                 strict = {Mark.FREE: Policy.ENCRYPT, Mark.LOCATION: Policy.DROP}
-                want = strict.get(field.mark, DEFAULT_POLICY[field.mark])
+                want = strict.get(field.mark, field.default_policy)
                 assert preset("strict").policy(event_type, field.name) is want
 
 
@@ -206,7 +208,7 @@ def test_every_allowed_policy_does_what_it_says_to_every_value(
             if field.mark is None:
                 assert after[field.name] == before[field.name]
             else:
-                policy = overrides.get(field.name, DEFAULT_POLICY[field.mark])
+                policy = overrides.get(field.name, field.default_policy)
                 check_value(field.name, field.mark, policy, before[field.name], after[field.name])
 
 

@@ -25,7 +25,7 @@ from collectors.drivers.control_store import Scope
 from collectors.errors import StorageUnavailable, UnknownName
 from collectors.server.api import create_api
 from collectors.server.auth import Authenticator
-from collectors.server.live import HEARTBEAT_SECONDS, Limits, LiveHub
+from collectors.server.live import HEARTBEAT_SECONDS, LiveHub, LiveLimits
 from collectors.server.state import GatewayProgress, GatewayState, ReplayEdit
 
 NOW_US = 1_790_000_000_000_000
@@ -117,7 +117,7 @@ class Gateway:
 
 
 def build(
-    path: Path, *, limits: Limits | None = None, min_free_bytes: int = 0, clock: SteppedClock | None = None
+    path: Path, *, limits: LiveLimits | None = None, min_free_bytes: int = 0, clock: SteppedClock | None = None
 ) -> Gateway:
     clock = clock or SteppedClock()
     folder = DataFolder(path, clock)

@@ -19,10 +19,10 @@ from server_world import (
 )
 
 from collectors.errors import Overloaded
-from collectors.server.live import Frame, Limits, LiveHub, Subscription
+from collectors.server.live import Frame, LiveHub, LiveLimits, Subscription
 
 
-def hub(tmp_path: Path, limits: Limits | None = None) -> tuple[LiveHub, SteppedClock]:
+def hub(tmp_path: Path, limits: LiveLimits | None = None) -> tuple[LiveHub, SteppedClock]:
     clock = SteppedClock()
     return LiveHub(tmp_path / "worker.sock", clock, limits), clock
 
@@ -93,7 +93,7 @@ def test_a_frame_that_makes_no_sense_is_counted_and_dropped(tmp_path: Path, fram
 
 
 def test_a_slow_subscriber_loses_the_oldest_samples_and_never_an_alert(tmp_path: Path) -> None:
-    live, _ = hub(tmp_path, Limits(frames=6))
+    live, _ = hub(tmp_path, LiveLimits(frames=6))
     slow, quick = live.subscribe("acorn"), live.subscribe("acorn")
     for number in range(4):
         live.take(samples_frame("acorn", number))
@@ -106,7 +106,7 @@ def test_a_slow_subscriber_loses_the_oldest_samples_and_never_an_alert(tmp_path:
 
 
 def test_outdated_states_go_when_there_are_no_samples_left(tmp_path: Path) -> None:
-    live, _ = hub(tmp_path, Limits(frames=2))
+    live, _ = hub(tmp_path, LiveLimits(frames=2))
     slow = live.subscribe("acorn")
     live.take(status_frame("acorn"))
     live.take({"event": "ledger", "tenant": "acorn", "data": {"total": {}}})
@@ -115,7 +115,7 @@ def test_outdated_states_go_when_there_are_no_samples_left(tmp_path: Path) -> No
 
 
 def test_a_subscriber_that_only_alerts_wait_for_is_cut_off(tmp_path: Path) -> None:
-    live, _ = hub(tmp_path, Limits(frames=3))
+    live, _ = hub(tmp_path, LiveLimits(frames=3))
     slow = live.subscribe("acorn")
     for number in range(5):
         live.take(alert_frame("acorn", f"a-{number}"))
@@ -124,7 +124,7 @@ def test_a_subscriber_that_only_alerts_wait_for_is_cut_off(tmp_path: Path) -> No
 
 
 def test_a_subscriber_that_takes_nothing_is_cut_off_in_the_end(tmp_path: Path) -> None:
-    live, _ = hub(tmp_path, Limits(frames=2, dropped_in_a_row=10))
+    live, _ = hub(tmp_path, LiveLimits(frames=2, dropped_in_a_row=10))
     slow = live.subscribe("acorn")
     for number in range(12):
         live.take(samples_frame("acorn", number))
@@ -135,7 +135,7 @@ def test_a_subscriber_that_takes_nothing_is_cut_off_in_the_end(tmp_path: Path) -
 
 def test_bytes_are_bounded_as_well_as_frames(tmp_path: Path) -> None:
     size = len(orjson.dumps(samples_frame("acorn", 1)["data"]))
-    live, _ = hub(tmp_path, Limits(frame_bytes=3 * size))
+    live, _ = hub(tmp_path, LiveLimits(frame_bytes=3 * size))
     slow = live.subscribe("acorn")
     for _ in range(9):
         live.take(samples_frame("acorn", 1))
@@ -147,7 +147,7 @@ def test_bytes_are_bounded_as_well_as_frames(tmp_path: Path) -> None:
     frames=st.integers(1, 8),
 )
 def test_no_alert_is_ever_lost_unless_the_subscriber_is_cut_off(events: list[str], frames: int) -> None:
-    live = LiveHub(Path("nowhere"), SteppedClock(), Limits(frames=frames))
+    live = LiveHub(Path("nowhere"), SteppedClock(), LiveLimits(frames=frames))
     subscription = live.subscribe("acorn")
     sent, seen = [], []
 
@@ -198,14 +198,14 @@ def test_whoever_comes_back_gets_what_it_missed_of_its_own_tenant(tmp_path: Path
 
 def test_the_recent_past_is_bounded_in_bytes(tmp_path: Path) -> None:
     size = len(orjson.dumps(samples_frame("acorn", 1)["data"]))
-    live, _ = hub(tmp_path, Limits(recent_bytes=4 * size))
+    live, _ = hub(tmp_path, LiveLimits(recent_bytes=4 * size))
     for _ in range(20):
         live.take(samples_frame("acorn", 1))
     assert len(asyncio.run(waiting(live.subscribe("acorn", 0)))) == 4
 
 
 def test_subscriptions_are_counted_and_bounded(tmp_path: Path) -> None:
-    live, _ = hub(tmp_path, Limits(per_tenant=2, total=3))
+    live, _ = hub(tmp_path, LiveLimits(per_tenant=2, total=3))
     one, two, three = live.subscribe("acorn"), live.subscribe("acorn"), live.subscribe("birch")
     with pytest.raises(Overloaded):
         live.subscribe("gamma")

@@ -124,9 +124,20 @@ def test_metrics_that_end_up_with_one_name_are_not_mixed() -> None:
 
 
 def test_labels_that_end_up_with_one_name_are_joined_and_none_poses_as_the_tenant() -> None:
-    labels = {"a.b": "1", "a_b": "2", "tenant": "birch", "9lives": "x", "__": "y", "cmd": "caf\udce9"}
+    labels = {
+        "a.b": "1",
+        "a_b": "2",
+        "tenant": "birch",
+        "9lives": "x",
+        "__": "y",
+        "quantile": "0.5",
+        "cmd": "caf\udce9",
+    }
     text = exposed({"acorn": [(spec("x.y"), labels, 1.0)]}).render(openmetrics=True).decode()
-    assert 'x_y{tenant="acorn",a_b="1;2",exported_tenant="birch",_9lives="x",_="y",cmd="caf?"} 1.0' in text
+    assert (
+        'x_y{tenant="acorn",a_b="1;2",exported_tenant="birch",_9lives="x",_="y",exported_quantile="0.5",cmd="caf?"} 1.0'
+        in text
+    )
 
 
 def test_a_metric_does_not_take_a_name_that_belongs_to_a_counter() -> None:

@@ -22,7 +22,7 @@ from server_world import (
 )
 from websockets.asyncio.client import ClientConnection, connect
 
-from collectors.server.live import Limits
+from collectors.server.live import LiveLimits
 
 
 async def test_what_the_worker_publishes_arrives_as_events_of_its_tenant(gateway: Gateway) -> None:
@@ -112,7 +112,9 @@ async def test_revoking_a_key_ends_its_streams_before_another_frame(gateway: Gat
 
 
 async def test_a_client_that_reads_nothing_is_cut_off_and_forgotten(tmp_path_factory: pytest.TempPathFactory) -> None:
-    gateway = build(tmp_path_factory.mktemp("slow") / "data", limits=Limits(frame_bytes=200_000, dropped_in_a_row=50))
+    gateway = build(
+        tmp_path_factory.mktemp("slow") / "data", limits=LiveLimits(frame_bytes=200_000, dropped_in_a_row=50)
+    )
     with served(gateway) as (address, loop):
         host, _, port = address.partition(":")
         key = gateway.keys["acorn-read"]
@@ -279,7 +281,7 @@ async def test_a_client_that_leaves_without_a_first_message_harms_nobody(gateway
 
 
 async def test_too_many_streams_are_told_to_come_back(tmp_path_factory: pytest.TempPathFactory) -> None:
-    gateway = build(tmp_path_factory.mktemp("full") / "data", limits=Limits(per_tenant=1))
+    gateway = build(tmp_path_factory.mktemp("full") / "data", limits=LiveLimits(per_tenant=1))
     key = gateway.keys["acorn-read"]
     with served(gateway) as (address, _):
         async with listening(address, key, "acorn"):

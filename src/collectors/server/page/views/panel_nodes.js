@@ -11,7 +11,9 @@ import { NONE, unitName } from "../format.js";
 export function panelNodes(source, legend, { onEnlarge, onUnpin }) {
   const id = `panel-${++panels}`;
   const name = clip(source.name, 80);
-  const unit = clip(unitName(source.unit) + (source.counter ? " per second" : ""), 40);
+  // Seconds per second are shown as the share of time that they are.
+  const perSecond = source.unit === "s" ? "share of time" : `${unitName(source.unit)} per second`;
+  const unit = clip(source.counter ? perSecond : unitName(source.unit), 40);
   const value = h("span", { class: "latest-value" }, NONE);
   const reason = h("span", { class: "tip", role: "tooltip", id: `${id}-reason` });
   const latest = h("div", { class: "latest" }, value, reason);

@@ -1,7 +1,7 @@
 /** One tenant: its state in figures, what fires, its charts, its ledger and its collectors. */
 
 import { drawSparkline } from "../charts.js";
-import { data, h, icon, reconcile, setText } from "../dom.js";
+import { data, h, icon, reconcile } from "../dom.js";
 import { dateTime, duration, eventRate, integer } from "../format.js";
 import { defaultPins, RATE_METRIC } from "../defaults.js";
 import { TenantLive } from "../live.js";
@@ -72,7 +72,7 @@ function heading(app, tenant, scope, board) {
   scope.add(
     app.store.on("tenants", (tenants) => {
       const facts = tenants?.find((one) => one.id === tenant);
-      setText(about, facts ? `${facts.time_zone} · ${facts.currency}` : "");
+      about.replaceChildren(...(facts ? [data(facts.time_zone), " · ", data(facts.currency)] : []));
     }),
   );
   scope.add(
@@ -129,7 +129,7 @@ function figures(app, live, scope) {
 
     tiles.rate.set(eventRate(rate), counts ? `${integer(counts.offered)} offered` : "");
     drawSparkline(line, app.rates.get(live.tenant), SPARK_S);
-    tiles.freshness.set(duration(freshness), freshness === null ? "not known" : "oldest event not in the lake yet");
+    tiles.freshness.set(duration(freshness), freshness === null ? "not known" : "oldest event still to load");
     tiles.ledger.set(
       balanceMark(counts),
       counts ? `${integer(counts.in_flight)} in flight` : "",
