@@ -176,7 +176,7 @@ class _Job:
                 self._cursor.interrupt()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def _compiled(op: Any) -> tuple[str, pa.Schema]:
     """Return the SQL of an expression and the schema its result must have."""
     import ibis

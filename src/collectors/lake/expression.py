@@ -48,7 +48,7 @@ def days_read(expression: ir.Table) -> Mapping[str, Days]:
     return _days_read(expression.op())
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def _days_read(root: ops.Relation) -> Mapping[str, Days]:
     _refuse_foreign(root)
     users: dict[Any, list[Any]] = {}
