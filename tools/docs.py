@@ -102,6 +102,8 @@ def notices_page() -> str:
     lines += ["| package | version | licence |", "|---|---|---|"]
     found = {d.metadata["Name"].lower().replace("_", "-"): d for d in distributions()}
     lines += [f"| {n} | {found[n].version} | {_licence(found[n])} |" for n in sorted(wanted & found.keys())]
+    lines += ["", "Part of the product itself:", "", "| part | version | licence |", "|---|---|---|"]
+    lines.append("| uPlot (`src/collectors/server/page/vendor/uplot`) | 1.6.32 | MIT, its text beside it |")
     return "\n".join(lines) + "\n"
 
 

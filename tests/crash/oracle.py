@@ -200,6 +200,12 @@ class Client:
             self._send(*self.unsure.pop())
             self.patient.tend()
 
+    def close(self) -> None:
+        """Hang up; the next batch opens a new connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def __post_init__(self) -> None:
         self._times: dict[tuple[str, int], int] = {}
 
@@ -231,7 +237,7 @@ class Client:
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException):
-            self._connection = None
+            self.close()
             self.unsure.append((tenant, numbers, time_us))
             return
         if response.status == 202:
@@ -269,6 +275,7 @@ def run(seed: int, folder: Path, *, harms: int = 3, batches: int = 25) -> Outcom
     except (AssertionError, TimeoutError) as error:
         outcome.problems.append(str(error))
     finally:
+        client.close()
         patient.stop()
     _compare(patient, client, outcome)
     return outcome
@@ -320,9 +327,7 @@ def _lake_ids(table: Path) -> dict[str, list[int]]:
         return {}
     found: dict[str, list[int]] = {}
     with duckdb.connect() as connection:
-        rows = connection.execute(
-            "SELECT tenant_id, event_id FROM read_parquet($paths)", {"paths": paths}
-        ).fetchall()
+        rows = connection.execute("SELECT tenant_id, event_id FROM read_parquet($paths)", {"paths": paths}).fetchall()
     for tenant, event_id in rows:
         found.setdefault(tenant, []).append(int.from_bytes(event_id, "big") - 1)
     return found

@@ -46,5 +46,11 @@ def test_logs_of_a_busy_and_troubled_server_name_nobody(start_server: StartServe
     text = server.log_text()
     assert "worker.started" in text
     assert '"event": "alert"' in text
-    for secret in (USER, EMAIL, EMAIL.split("@")[0], KEY.split("_")[2], *(k.split("_", 2)[2] for k in server.secrets)):
+    for secret in (
+        USER,
+        EMAIL,
+        EMAIL.split("@", maxsplit=1)[0],
+        KEY.split("_")[2],
+        *(k.split("_", 2)[2] for k in server.secrets),
+    ):
         assert secret not in text

@@ -13,8 +13,8 @@ from segment.analytics.client import Client
 
 from collectors.client import EventClient
 from collectors.clock import SYSTEM_CLOCK
-from tests.e2e.live_server import TenantHandle, eventually
 from tests.e2e.conftest import StartServer
+from tests.e2e.live_server import TenantHandle, eventually
 
 _SONG = {"track_id": "t-77", "ms_played": 61_000, "mood": "calm"}
 

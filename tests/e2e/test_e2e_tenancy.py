@@ -40,9 +40,10 @@ def pair(server: LiveServer) -> Pair:
     acorn.settled()
     birch.settled()
     eventually(lambda: birch.get("dead-letters"))
-    # What each tenant's intake counted is stored within a second.
+    # What each tenant's intake counted is stored, and its metrics are declared, within a second or so.
     for tenant in (acorn, birch):
-        eventually(lambda t=tenant: any(x["metric"] == "collectors.intake.events" for x in t.get("latest")))
+        headers = {"authorization": f"Bearer {tenant.read_key}"}
+        eventually(lambda t=tenant, h=headers: t.id in server.client.get("/metrics", headers=h).text)
     return Pair(acorn, birch, letter)
 
 

@@ -57,9 +57,7 @@ class Intake:
     ) -> Future[Receipt]:
         body = events if isinstance(events, bytes) else b"\n".join(orjson.dumps(e) for e in events)
         waiter: Future[Receipt] = Future()
-        self.pipeline.submit(
-            Submission(tenant, event_type(type_name), lane, body, SYSTEM_CLOCK.now_us(), key), waiter
-        )
+        self.pipeline.submit(Submission(tenant, event_type(type_name), lane, body, SYSTEM_CLOCK.now_us(), key), waiter)
         return waiter
 
     def send(self, events: list[dict[str, object]] | bytes, **options: object) -> Receipt:

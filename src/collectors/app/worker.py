@@ -229,15 +229,20 @@ class Worker:
         now = self._clock.now_us()
         self._announce(self._book.expire(now))
         with self._tail.lock:
-            keys = list(self._tail.counts)
-            for tenant, type_ in keys:
-                self._pending.extend(self._counter_samples(tenant, type_, now))
+            counters: dict[str, list[LabelledSample]] = {}
+            for tenant, type_ in self._tail.counts:
+                counters.setdefault(tenant, []).extend(self._counter_samples(tenant, type_, now))
             waiting = dict(self._tail.first_unloaded)
         for tenant in self.crew.tenants:
             self._rate[tenant] = self._measure_rate(tenant)
             fresh = max(0.0, (now - waiting[tenant][1]) / 1e6) if tenant in waiting else 0.0
-            self._pending.append(LabelledSample(tenant, Sample(RATE.name, self._rate[tenant], (), now), ()))
-            self._pending.append(LabelledSample(tenant, Sample(FRESHNESS.name, fresh, (), now), ()))
+            own = [
+                LabelledSample(tenant, Sample(RATE.name, self._rate[tenant], (), now), ()),
+                LabelledSample(tenant, Sample(FRESHNESS.name, fresh, (), now), ()),
+                *counters.get(tenant, ()),
+            ]
+            self._pending.extend(own)
+            self._bus.publish(samples_frame(tenant, now, own))
             self._bus.publish(status_frame(tenant, self.crew.statuses(tenant), fresh, self._rate[tenant]))
         pending, self._pending = self._pending, []
         changed, self._changed_alerts = self._changed_alerts, {}

@@ -186,9 +186,17 @@ class SampleStore:
         return [Series(metric, json.loads(labels), t, v, reason) for metric, labels, t, v, reason in rows]
 
     def range(self, tenant: str, metric: str, since_us: int, until_us: int, points: int = 500) -> list[Series]:
-        """Return the series of ``metric`` over ``[since, until)``, averaged into at most ``points`` buckets each."""
+        """Return the series of ``metric`` over ``[since, until)`` in at most ``points`` buckets each.
+
+        A bucket of a counter is its last value, of any other metric the average; its time is that of the last sample.
+        """
         step = max(1, -(-(until_us - since_us) // max(1, points)))
         with closing(self._connect()) as connection:
+            kinds = connection.execute(
+                "SELECT kind FROM metric WHERE tenant = ? AND name = ?", (tenant, metric)
+            ).fetchone()
+            # With max(), SQLite takes a bare column from the row that has the maximum: the bucket's last value.
+            value_of = "value" if kinds is not None and kinds[0] == Kind.COUNTER else "avg(value)"
             found = connection.execute(
                 "SELECT id, labels, last_us, last_value, last_reason FROM series WHERE tenant = ? AND metric = ?"
                 " ORDER BY labels",
@@ -203,8 +211,8 @@ class SampleStore:
                     reason,
                     tuple(
                         connection.execute(
-                            "SELECT max(time_us), avg(value) FROM point WHERE series = ? AND time_us >= ?"
-                            " AND time_us < ? GROUP BY (time_us - ?) / ? ORDER BY 1",
+                            f"SELECT max(time_us), {value_of} FROM point WHERE series = ?"  # noqa: S608 - constants
+                            " AND time_us >= ? AND time_us < ? GROUP BY (time_us - ?) / ? ORDER BY 1",
                             (series, since_us, until_us, since_us, step),
                         ).fetchall()
                     ),

@@ -85,17 +85,30 @@ def test_samples_are_kept_by_series_and_averaged_into_buckets(tmp_path: Path) ->
     assert a.labels == {"which": "a"}
     assert a.points == tuple((10 * i + 9, 10 * i + 4.5) for i in range(10))
     assert b.points == ((5, 1.0),)
-    assert store.range("acme", "test.value", 100, 101) [0].points == ((100, None),)
+    assert store.range("acme", "test.value", 100, 101)[0].points == ((100, None),)
     latest = store.latest("acme")
     assert [(s.labels["which"], s.value, s.time_us, s.reason) for s in latest] == [
         ("a", None, 100, "no users"),
         ("b", 1.0, 5, ""),
     ]
     (metric,) = store.metrics("acme")
-    assert (metric.spec.name, metric.spec.labels, metric.collector, metric.series) == ("test.value", ("which",), "probe", 2)
+    assert (metric.spec.name, metric.spec.labels, metric.collector, metric.series) == (
+        "test.value",
+        ("which",),
+        "probe",
+        2,
+    )
     assert store.metrics("zeta") == []
     store.add([labelled("acme", 3.0, 50)])
     assert store.latest("acme")[0].time_us == 100, "a late sample is not the last one"
+
+
+def test_a_bucket_of_a_counter_is_its_last_value(tmp_path: Path) -> None:
+    store = SampleStore(tmp_path / "samples.db")
+    store.declare("acme", "probe", [MetricSpec("test.value", Kind.COUNTER, Unit.COUNT, "A count.", ("which",))])
+    store.add([labelled("acme", float(t * t), t) for t in range(20)])
+    (series,) = store.range("acme", "test.value", 0, 20, points=2)
+    assert series.points == ((9, 81.0), (19, 361.0))
 
 
 def test_old_samples_and_ended_alerts_go(tmp_path: Path) -> None:
@@ -118,7 +131,9 @@ def test_the_ledger_folds_a_position_once(tmp_path: Path) -> None:
     ledger = LedgerStore(tmp_path / "ledger.db", tmp_path / "log")
     key = ("acme", "playback")
     letter = DeadLetter(3, "acme", "playback", 1, 2, b"x")
-    fold = Fold({key: LedgerCounts(offered=5, stored=3, rejected=2)}, (letter,), (), 3, {"early_until": {"playback": 9}})
+    fold = Fold(
+        {key: LedgerCounts(offered=5, stored=3, rejected=2)}, (letter,), (), 3, {"early_until": {"playback": 9}}
+    )
     ledger.fold(fold)
     ledger.fold(fold)
     assert ledger.counts() == {key: LedgerCounts(offered=5, stored=3, rejected=2)}

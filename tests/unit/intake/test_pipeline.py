@@ -149,9 +149,7 @@ def test_receipts_do_not_depend_on_how_submissions_are_grouped(
     intake = Intake(folder, limits=PipelineLimits(group_submissions=group))
     waiters: list[tuple[str, list[int | str], Future[Receipt]]] = []
     for tenant, rows in submissions:
-        lines = [
-            b"{]" if row == "junk" else b'{"track_id": "t"}' if row == "bad" else _line(int(row)) for row in rows
-        ]
+        lines = [b"{]" if row == "junk" else b'{"track_id": "t"}' if row == "bad" else _line(int(row)) for row in rows]
         waiters.append((tenant, rows, intake.submit(b"\n".join(lines), tenant=tenant)))
     intake.pipeline.start()
     intake.pipeline.close()
