@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("RUST_LOG", "error")  # read when the server is loaded
+# In a worker of pytest-xdist, where __main__ has no name, the client looks for a Spark installation it does not need.
+os.environ.setdefault("SPARK_HOME", str(Path(find_spec("pyspark").submodule_search_locations[0])))
 
 import ibis
 import pyarrow as pa

@@ -26,6 +26,7 @@ from collectors.clock import SYSTEM_CLOCK
 from collectors.config.server import ServerConfig
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.control_store import Scope
+from collectors.privacy.aead import associated_data, open_sealed
 from tests.e2e.lake import lake_rows
 
 T = TypeVar("T")
@@ -163,6 +164,14 @@ class TenantHandle:
                         yield event, value
 
             yield frames()
+
+    def properties(self, row: Mapping[str, Any], type_: str = "playback") -> dict[str, Any]:
+        """Open the properties of a row of the lake, which only the tenant's keys can."""
+        sealed = row["properties"]
+        if sealed is None:
+            return {}
+        place = associated_data(self.id, type_, "properties")
+        return dict(json.loads(open_sealed(self.server.folder.keys.keyset(self.id), place, sealed)))
 
     def pseudonym(self, value: str) -> bytes:
         """Return what becomes of an identifier of this tenant."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx
@@ -60,7 +59,7 @@ def test_a_renamed_field_lets_rejected_events_in(tenant: TenantHandle) -> None:
         row = by_track[event["song"]]
         assert row["user_id"] == tenant.pseudonym(event["user_id"])
         assert row["event_time"] == micros(event["event_time"])
-        assert b"song" not in (row["properties"] or b"")
+        assert tenant.properties(row) == {}
 
 
 def test_values_can_be_set_and_fields_removed(tenant: TenantHandle) -> None:
@@ -70,7 +69,7 @@ def test_values_can_be_set_and_fields_removed(tenant: TenantHandle) -> None:
     assert receipt["accepted"] == 1
     (row,) = tenant.lake()
     assert (row["ms_played"], row["country"]) == (5, "SE")
-    assert json.loads(row["properties"]) == {"colour": "red"}
+    assert tenant.properties(row) == {"colour": "red"}
 
 
 def test_rejected_arrow_rows_and_cloud_events_are_replayed(tenant: TenantHandle) -> None:

@@ -57,6 +57,8 @@ class BusPublisher:
         self._listeners.add(writer)
         try:
             await reader.read()  # a listener never writes: this returns when it goes away
+        except (asyncio.CancelledError, OSError):
+            pass  # the worker stops, or the listener was cut off; asyncio would log either as an error
         finally:
             self._listeners.discard(writer)
             writer.close()

@@ -221,5 +221,5 @@ async def _respond_error(send: Send, error: CollectorsError) -> None:
     if isinstance(error, Overloaded | StorageUnavailable):
         extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
     if error.http_status == 401:
-        extra.append((b"www-authenticate", b'Basic realm="collectors", Bearer'))
+        extra.append((b"www-authenticate", b'Bearer realm="collectors"'))
     await _respond(send, error.http_status, {"error": body}, extra)

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from cli_server import Answer, refusal, serving
+from cli_server import Answer, Request, refusal, serving
 
-from collectors.cli.connect import Api, Target, find_server, refusal as error_of, retry_after
+from collectors.cli.connect import Api, Target, find_server, retry_after
+from collectors.cli.connect import refusal as error_of
 from collectors.errors import BadInput, CollectorsError, ConfigError, Overloaded, SourceRefused, SourceUnavailable
 
 NOBODY = 2**22 + 1  # above the largest process id
@@ -48,7 +49,7 @@ def test_a_folder_without_its_key_file_needs_one(tmp_path: Path) -> None:
 def test_a_server_that_ended_or_never_was_is_told(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "server.json").write_text(content)
-    with pytest.raises(ConfigError, match="no server to talk to.*collectors serve"):
+    with pytest.raises(ConfigError, match=r"no server to talk to.*collectors serve"):
         find_server(None, None, tmp_path)
 
 
@@ -78,10 +79,12 @@ def test_local_servers_are_not_asked_through_a_proxy(url: str, local: bool) -> N
 
 
 def test_answers_are_values() -> None:
-    with serving(lambda r: Answer(body={"path": r.path, "query": r.query, "sent": r.body.decode()})) as server:
-        with Api(Target(server.url, "k")) as api:
-            assert api.get("/v1/x", after=3) == {"path": "/v1/x", "query": {"after": "3"}, "sent": ""}
-            assert json.loads(api.post("/v1/y", {"a": 1})["sent"]) == {"a": 1}
+    def echo(request: Request) -> Answer:
+        return Answer(body={"path": request.path, "query": request.query, "sent": request.body.decode()})
+
+    with serving(echo) as server, Api(Target(server.url, "k")) as api:
+        assert api.get("/v1/x", after=3) == {"path": "/v1/x", "query": {"after": "3"}, "sent": ""}
+        assert json.loads(api.post("/v1/y", {"a": 1})["sent"]) == {"a": 1}
     assert all(r.headers["authorization"] == "Bearer k" for r in server.requests)
 
 
@@ -101,9 +104,13 @@ def test_errors_are_ours() -> None:
 
 
 def test_a_server_of_another_kind_is_told() -> None:
-    with serving(lambda _: Answer(body=b"<html>")) as server, Api(Target(server.url, "k")) as api:
-        with pytest.raises(SourceRefused, match="did not answer as a server of this kind"):
-            api.get("/v1/x")
+    words = "did not answer as a server of this kind"
+    with (
+        serving(lambda _: Answer(body=b"<html>")) as server,
+        Api(Target(server.url, "k")) as api,
+        pytest.raises(SourceRefused, match=words),
+    ):
+        api.get("/v1/x")
 
 
 @pytest.mark.parametrize(

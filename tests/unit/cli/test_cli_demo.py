@@ -81,9 +81,9 @@ def test_the_feed_sends_each_tenant_s_events_with_its_key_until_it_is_stopped(mo
 
 @pytest.mark.usefixtures("_signals")
 def test_a_feed_that_is_refused_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(lambda _: refusal(401, "not with this key")) as server:
-        with pytest.raises(SystemExit, match="demo's events end: not with this key"):
-            _feed(monkeypatch, server.url)
+    words = "demo's events end: not with this key"
+    with serving(lambda _: refusal(401, "not with this key")) as server, pytest.raises(SystemExit, match=words):
+        _feed(monkeypatch, server.url)
 
 
 @pytest.mark.usefixtures("_signals")
@@ -157,7 +157,7 @@ def test_processes_end_with_a_parent_that_is_killed() -> None:
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.communicate()
-    gone, alive = psutil.wait_procs([child], timeout=30)
+    _, alive = psutil.wait_procs([child], timeout=30)
     assert not alive
 
 

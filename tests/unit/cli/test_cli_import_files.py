@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.cli.importing.files import WHITESPACE, Chunk, Layout, fingerprint, read, sniff
+from collectors.cli.importing.files import WHITESPACE, Chunk, Layout, _Squeezed, fingerprint, read, sniff
 from collectors.errors import BadInput, ConfigError
 
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00", exclude_categories=["Cs"]), max_size=8)
@@ -69,6 +69,36 @@ def test_whitespace_tables_are_found_out_and_read(
     path = _write(tmp_path / "x.txt", "".join(lines).encode())
     layout = Layout(("x", "y", "z"), WHITESPACE)
     assert [tuple(row.values()) for row in _rows(read(path, layout, 7))] == rows
+
+
+@given(st.lists(st.text("ab \t\n", max_size=12), max_size=6), st.integers(1, 9))
+def test_blanks_are_squeezed_whatever_the_sizes_of_reads(blocks: list[str], size: int) -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.left = [block.encode() for block in blocks if block]
+            self.closed = False
+
+        def read(self, _: int) -> bytes:
+            return self.left.pop(0) if self.left else b""
+
+        def close(self) -> None:
+            self.closed = True
+
+    stream = Stream()
+    squeezed = _Squeezed(stream)
+    parts = []
+    while part := squeezed.read(size):
+        assert len(part) <= size
+        parts.append(part)
+    expected = ["\t".join(line.split(" ")) for line in _squeeze("".join(blocks))]
+    assert b"".join(parts).decode() == "\n".join(expected)
+    squeezed.close()
+    assert stream.closed
+    assert squeezed.closed
+
+
+def _squeeze(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.split("\n")]
 
 
 def test_whitespace_tables_have_headers_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,11 +12,11 @@ import pytest
 from cli_server import Answer, Request, refusal, serving
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli_sending import QuickClock
 
 from collectors.cli.connect import Target
 from collectors.cli.live import Listener, parse_events
 from collectors.errors import SourceUnavailable, Unauthenticated
-from test_cli_sending import QuickClock
 
 DATA = st.recursive(
     st.none() | st.integers() | st.text(), lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(), x, max_size=3)
@@ -39,7 +40,7 @@ async def _parsed(chunks: list[bytes]) -> list[tuple[str, Any]]:
 def test_frames_come_out_however_they_are_cut(frames: list[tuple[str, Any]], end: str, cuts: list[int]) -> None:
     wire = b": open\n\n" + b"".join(_frame(event, data, end) + b": beat\n\n" for event, data in frames)
     places = [0, *sorted(min(c, len(wire)) for c in cuts), len(wire)]
-    chunks = [wire[a:b] for a, b in zip(places, places[1:], strict=False)]
+    chunks = [wire[a:b] for a, b in itertools.pairwise(places)]
     assert asyncio.run(_parsed(chunks)) == frames
 
 

@@ -51,7 +51,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a file as columns, and the lines between them that can't be read. ``done`` is the share of it that was read."""
+    """Some rows of a file as columns, and the lines between them that can't be read.
+
+    ``done`` is the share of the file that was read.
+    """
 
     columns: Mapping[str, pa.Array]
     rows: int
@@ -195,18 +198,23 @@ class _Squeezed:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._rest = b""
+        self._line = b""
+        self._ready = b""
         self.closed = False
 
     def read(self, size: int) -> bytes:
-        """Return whole lines, more or fewer bytes than asked for; none at the end."""
-        while True:
-            block = self._stream.read(size)
-            text = self._rest + block
+        """Return up to ``size`` bytes, none at the end."""
+        while not self._ready:
+            block = self._stream.read(_BLOCK_BYTES)
+            text = self._line + block
             cut = text.rfind(b"\n") + 1 if block else len(text)
-            if cut or not block:
-                self._rest = text[cut:]
-                return _RUN.sub(b"\t", _EDGES.sub(b"", text[:cut]))
+            self._line = text[cut:]
+            self._ready = _RUN.sub(b"\t", _EDGES.sub(b"", text[:cut]))
+            if not block:
+                break
+        # Arrow copies what it gets into a buffer of the size it asked for.
+        taken, self._ready = self._ready[:size], self._ready[size:]
+        return taken
 
     def close(self) -> None:
         """Close the stream below."""
