@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until ``condition`` holds; the test's own time limit bounds it."""
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 class ManualClock:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
+from tests.support.clock import ManualClock
 
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import CollectorContext, Sampling
@@ -13,7 +15,6 @@ from collectors.errors import SourceRefused, SourceUnavailable
 from collectors.model.metric import Collection, Issue, Kind, MetricSpec, Sample, Unit, Window
 from collectors.model.status import State, TenantInfo
 from collectors.runtime.runner import Runner
-from tests.support.clock import ManualClock
 
 VALUE = MetricSpec("test.value", Kind.GAUGE, Unit.COUNT, "A value.", labels=("which",))
 
@@ -71,7 +72,7 @@ async def test_runs_start_on_a_grid_that_does_not_drift(bench: Bench) -> None:
     await bench.clock.advance(61)
     starts = [w.end_us for w in bench.probe.windows]
     assert len(starts) in (6, 7)
-    assert {b - a for a, b in zip(starts, starts[1:], strict=False)} == {10_000_000}
+    assert {b - a for a, b in itertools.pairwise(starts)} == {10_000_000}
     assert bench.runner.status().lateness_s == 0
     await bench.runner.stop()
     assert bench.runner.status().state is State.STOPPED
@@ -83,7 +84,7 @@ async def test_windows_touch_and_do_not_overlap(bench: Bench) -> None:
     await bench.clock.advance(35)
     windows = bench.probe.windows
     assert windows[0].end_us - windows[0].start_us == 10_000_000
-    assert all(a.end_us == b.start_us for a, b in zip(windows, windows[1:], strict=False))
+    assert all(a.end_us == b.start_us for a, b in itertools.pairwise(windows))
     await bench.runner.stop()
 
 
@@ -93,7 +94,7 @@ async def test_a_run_that_is_still_going_on_is_not_doubled() -> None:
     bench.runner.start()
     await bench.clock.advance(70)
     starts = [w.end_us for w in bench.probe.windows]
-    assert {b - a for a, b in zip(starts, starts[1:], strict=False)} == {30_000_000}
+    assert {b - a for a, b in itertools.pairwise(starts)} == {30_000_000}
     await bench.runner.stop()
 
 
