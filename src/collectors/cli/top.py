@@ -102,12 +102,13 @@ def _head(seen: dict[str, Any]) -> RenderableType:
 
 def _tenants(tenants: list[dict[str, Any]]) -> RenderableType:
     rows = []
-    for tenant in sorted(tenants, key=lambda t: -t["events_per_second"]):
+    for tenant in sorted(tenants, key=lambda t: -(t["events_per_second"] or 0.0)):
         counts, collectors, fresh = tenant["ledger"], tenant["collectors"], tenant["freshness_seconds"]
+        rate = tenant["events_per_second"]  # unknown until the worker first reports
         rows.append(
             (
                 tenant["id"],
-                short(tenant["events_per_second"]),
+                "-" if rate is None else short(rate),
                 *(number(counts[c]) for c in ("offered", "stored", "duplicate", "rejected", "dropped", "in_flight")),
                 "yes" if counts["balance"] == 0 else f"{number(counts['balance'])} missing",
                 "-" if fresh is None else f"{fresh:.1f} s",

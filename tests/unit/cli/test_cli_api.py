@@ -136,7 +136,7 @@ def _top(request: Request) -> Answer:
                 collectors={"running": 2, "failing": 1},
                 alerts={"firing": 12},
             ),
-            _tenant("b", alerts={"firing": 12}),
+            _tenant("b", alerts={"firing": 12}, events_per_second=None),
             _tenant("platform"),
         )
     )
@@ -151,6 +151,7 @@ def test_one_frame_shows_tenants_alerts_and_the_machine(run: Run) -> None:
     rows = {line.split()[0]: line for line in lines if line.strip()}
     assert list(rows)[3:5] == ["fast", "slow"]  # the busiest first
     assert rows["fast"].split()[1:4] == ["12.3k", "1,000,000", "999,990"]
+    assert rows["b"].split()[1] == "-"
     assert "10 missing" in rows["fast"]
     assert "2, 1 failing" in rows["fast"]
     assert "0.2 s" in rows["slow"]

@@ -22,7 +22,7 @@ AMOUNTS = st.one_of(
     st.from_regex(r"\A[ ]?[+-]?(\d{1,22}(\.\d{0,20})?|\.\d{1,5})([eE][+-]?\d{1,2})?[ ]?\Z"),
     st.sampled_from(["", " ", "0.125", "0.135", "2.5e0", "9223372036854775807", "9223372036854775808", "-0.005"]),
 )
-JUNK = st.sampled_from(["x", "1,5", "--1", "1e", "NaN", "Infinity", "1_000", "0x10", "1e99999", "\u0661"])
+JUNK = st.sampled_from(["x", "1,5", "--1", "1e", "NaN", "Infinity", "1_000", "0x10", "1e99999", "1e999", "\u0661"])
 
 
 def _whole(text: str, factor: Decimal | None, bits: int) -> tuple[int | None, bool]:
@@ -215,6 +215,8 @@ def test_columns_of_times_and_days() -> None:
     assert to_type(fine, TIMESTAMP, PLAIN)[0].cast(pa.int64()).to_pylist() == [1]
 
 
-@pytest.mark.parametrize(("form", "valid"), [("%Y%m%d", True), ("%d %b %y", True), ("%Q", False), ("100%", False)])
+@pytest.mark.parametrize(
+    ("form", "valid"), [("%Y%m%d", True), ("%d %b %y", True), ("%Q", False), ("100%", False), ("", False)]
+)
 def test_formats_are_checked_before_use(form: str, valid: bool) -> None:
     assert valid_format(form) is valid

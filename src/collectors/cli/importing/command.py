@@ -16,7 +16,7 @@ from collectors.errors import BadInput, ConfigError
 
 if TYPE_CHECKING:
     from collectors.cli.importing.files import Chunk
-    from collectors.cli.importing.mapping import BadRow, Mapped, Mapper
+    from collectors.cli.importing.mapping import Mapped, Mapper
     from collectors.cli.sending import Parcel, Receipts
     from collectors.model.event_type import EventType
 
@@ -134,7 +134,6 @@ class _Run:
         self._kind = kind
         self._hidden = hidden
         self._done = 0.0
-        self._bad: list[BadRow] = []
 
     def send(
         self,
@@ -173,7 +172,6 @@ class _Run:
                 name = f"{run}-{next(number_)}"
                 yield Parcel(self._tenant, self._kind, part.events.num_rows, body, Media.ARROW, name, part.numbers)
             if part.bad:
-                self._bad += part.bad[: max(0, _SHOWN_PROBLEMS - len(self._bad))]
                 body = b"".join(row.raw.replace(b"\n", b" ") + b"\n" for row in part.bad)
                 rows = [row.row for row in part.bad]
                 name = f"{run}-{next(number_)}"

@@ -55,8 +55,6 @@ def to_type(column: pa.Array, kind: pa.DataType, reading: Reading, factor: Decim
     column = _spelled_out(column)
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), kind), _nowhere(column)
-    if pa.types.is_null(column.type):
-        return pa.nulls(len(column), kind), _nowhere(column)
     if column.type == kind and factor is None:
         return column, _nowhere(column)
     for applies, convert in _BY_KIND:
@@ -245,7 +243,7 @@ def valid_format(time_format: str) -> bool:
         datetime.strptime("", time_format)  # noqa: DTZ007 - nothing is read
     except ValueError as error:
         return not re.search(r"directive|stray", str(error))
-    return True
+    return False  # an empty format reads no time
 
 
 _Kinds = tuple[tuple[Callable[[pa.DataType], bool], Callable[..., Converted]], ...]
