@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import signal
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ STORE_SECONDS = 1.0
 TENANTS_SECONDS = 1.0
 STATE_SECONDS = 5.0
 EXPIRE_SECONDS = 600.0
+MAX_PENDING = 100_000
+"""Samples that wait for a store that can't be written."""
 
 EVENTS = MetricSpec(
     "collectors.intake.events",
@@ -88,6 +91,8 @@ class Worker:
         position, states = self._streaming.load()
         self._saved_position = self._lake.position if position is None else position
         self._thresholds: dict[tuple[str, str], list[Threshold]] = {}
+        # What waits to be stored about once a second, or until the disk takes it.
+        self._declarations: dict[tuple[str, str], tuple[MetricSpec, ...]] = {}
         self._pending: list[LabelledSample] = []
         self._changed_alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, str], None] = {}
@@ -201,7 +206,7 @@ class Worker:
 
     def _declare(self, collector: BaseCollector[Any]) -> None:
         tenant = collector.context.tenant.id
-        self._folder.samples.declare(tenant, collector.instance_name, collector.emits)
+        self._declarations[tenant, collector.instance_name] = collector.emits
         rules = thresholds(collector.config.alert_thresholds, collector.emits, where=collector.instance_name)
         self._thresholds[tenant, collector.instance_name] = rules
 
@@ -246,7 +251,13 @@ class Worker:
             self._bus.publish(status_frame(tenant, self.crew.statuses(tenant), fresh, self._rate[tenant]))
         pending, self._pending = self._pending, []
         changed, self._changed_alerts = self._changed_alerts, {}
-        counts = await asyncio.to_thread(self._write_and_count, pending, list(changed.values()))
+        try:
+            counts = await asyncio.to_thread(self._write_and_count, pending, list(changed.values()))
+        except sqlite3.Error:
+            # The disk is full: what can't be stored now is tried again with the next, as far as memory allows.
+            self._pending = [*pending, *self._pending][-MAX_PENDING:]
+            self._changed_alerts = changed | self._changed_alerts
+            raise
         for tenant in self.crew.tenants:
             mine = {type_: c for (owner, type_), c in counts.items() if owner == tenant}
             self._bus.publish(ledger_frame(tenant, mine))
@@ -256,6 +267,9 @@ class Worker:
     def _write_and_count(
         self, pending: list[LabelledSample], changed: list[Alert]
     ) -> dict[tuple[str, str], LedgerCounts]:
+        for key in list(self._declarations):
+            self._folder.samples.declare(*key, self._declarations[key])
+            del self._declarations[key]
         if pending:
             self._folder.samples.add(pending)
         if changed:
@@ -292,7 +306,7 @@ class Worker:
         known = set(self.crew.tenants)
         await self.crew.match(tenants)
         for tenant in set(self.crew.tenants) - known:
-            self._folder.samples.declare(tenant, "intake", OWN)
+            self._declarations[tenant, "intake"] = OWN
 
     async def _save_states(self) -> None:
         with self._tail.lock:

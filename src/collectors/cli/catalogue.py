@@ -19,7 +19,7 @@ EVENTS_EXAMPLES = options.examples("collectors events", "collectors events playb
 
 def collectors(
     *,
-    name: Annotated[str | None, typer.Argument(help="One collector, with its metrics.", metavar="[NAME]")] = None,
+    name: Annotated[str | None, typer.Argument(help="One collector, with its metrics.", metavar="NAME")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the installed collectors, or the metrics of one."""
@@ -38,7 +38,7 @@ def collectors(
 
 def events(
     *,
-    name: Annotated[str | None, typer.Argument(help="One event type, with its fields.", metavar="[TYPE]")] = None,
+    name: Annotated[str | None, typer.Argument(help="One event type, with its fields.", metavar="TYPE")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the event types, or the fields of one."""

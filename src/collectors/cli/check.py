@@ -23,7 +23,7 @@ EXAMPLES = options.examples(
 
 def check(
     *,
-    file: Annotated[Path | None, typer.Argument(help="Configuration file of a server, TOML.", metavar="[FILE]")] = None,
+    file: Annotated[Path | None, typer.Argument(help="Configuration file of a server, TOML.", metavar="FILE")] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Print a file with every setting, explained and commented out.")
     ] = False,

@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(help="The tenant.", metavar="TENANT")]
 )
 def create(
     *,
-    tenant: Annotated[str | None, typer.Argument(help="The tenant; none with --all.", metavar="[TENANT]")] = None,
+    tenant: Annotated[str | None, typer.Argument(help="The tenant; none with --all.", metavar="TENANT")] = None,
     every: Annotated[bool, typer.Option("--all", help="Make a key that holds for all tenants.")] = False,
     scope: Annotated[
         list[str] | None,

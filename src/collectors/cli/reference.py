@@ -15,14 +15,16 @@ def command_reference() -> str:
     from collectors.cli.app import app
 
     parts = ["# The command line", ""]
-    for words, shown in _helps(get_command(app), ("collectors",)):
-        parts += [f"## {' '.join(words)}", "", "```text", shown.strip(), "```", ""]
+    for context in _contexts(get_command(app), "collectors", None):
+        parts += [f"## {context.command_path}", "", "```text", context.get_help().strip(), "```", ""]
     return "\n".join(parts)
 
 
-def _helps(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each command's words and help, a group before its commands."""
-    context = command.context_class(command, info_name=" ".join(words), terminal_width=_WIDTH)
-    yield words, command.get_help(context)
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _helps(inner, (*words, name))
+def _contexts(command: Any, name: str, parent: Any) -> Iterator[Any]:
+    """Yield the context of each command, a group's before those of its commands."""
+    context = command.context_class(
+        command, info_name=name, parent=parent, terminal_width=_WIDTH, **command.context_settings
+    )
+    yield context
+    for inner_name, inner in getattr(command, "commands", {}).items():
+        yield from _contexts(inner, inner_name, context)

@@ -8,15 +8,15 @@ import json
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from collectors.clock import Clock
 from collectors.config.tenant import TENANT_ID, TenantConfig
-from collectors.errors import BadInput, UnknownName
+from collectors.errors import BadInput, StorageUnavailable, UnknownName
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tenant (
@@ -80,7 +80,7 @@ class ControlStore:
 
     def version(self) -> int:
         """Return a number that changes whenever tenants or keys do."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             (count,) = connection.execute("PRAGMA user_version").fetchone()
         return int(count)
 
@@ -88,7 +88,7 @@ class ControlStore:
         """Create ``tenant``, or give an existing one a new configuration."""
         if not re.fullmatch(TENANT_ID, tenant):
             raise BadInput("a tenant id is up to 63 lower-case letters, digits, - and _, and starts with no - or _")
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 "INSERT INTO tenant VALUES (?,?,?) ON CONFLICT (id) DO UPDATE SET config = excluded.config",
@@ -112,7 +112,7 @@ class ControlStore:
         if tenant is not None:
             self.tenant(tenant)
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 "INSERT INTO api_key VALUES (?,?,?,?,?,?,NULL)",
@@ -123,7 +123,7 @@ class ControlStore:
 
     def keys(self, tenant: str | None = None) -> list[ApiKey]:
         """Return the keys of one tenant, or all."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             rows = connection.execute(
                 "SELECT id, tenant, scopes, label, created_us, revoked_us FROM api_key"
                 " WHERE ? IS NULL OR tenant = ? ORDER BY created_us, id",
@@ -133,7 +133,7 @@ class ControlStore:
 
     def revoke_key(self, key_id: str) -> None:
         """Make a key worthless, or raise UnknownName."""
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             cursor = connection.execute(
                 "UPDATE api_key SET revoked_us = ? WHERE id = ? AND revoked_us IS NULL",
@@ -150,7 +150,7 @@ class ControlStore:
         key_id, _, secret = rest.partition("_")
         if prefix != _PREFIX or not secret:
             return None
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             row = connection.execute(
                 "SELECT id, tenant, scopes, label, created_us, revoked_us, hash FROM api_key WHERE id = ?", (key_id,)
             ).fetchone()
@@ -160,12 +160,17 @@ class ControlStore:
         return key if key.revoked_us is None else None
 
     def _tenants(self, clause: str, parameters: tuple[str, ...]) -> list[Tenant]:
-        with closing(self._connect()) as connection:
+        with self._connect() as connection:
             rows = connection.execute(f"SELECT id, created_us, config FROM tenant {clause}", parameters)  # noqa: S608
             return [Tenant(id_, created, TenantConfig.model_validate_json(text)) for id_, created, text in rows]
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, isolation_level=None, timeout=10.0)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"tenants and keys can't be read: {error}; free or repair the disk") from error
 
 
 def _touch(connection: sqlite3.Connection) -> None:
