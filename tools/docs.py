@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from collectors.cli.reference import command_reference
 from collectors.contract.collector import Analytical, BaseCollector, Streaming
 from collectors.contract.registry import collector_class, collector_names
 from collectors.model.event_type import Field
@@ -117,6 +118,7 @@ def _licence(package: Distribution) -> str:
 
 
 PAGES = {
+    "docs/cli.md": command_reference,
     "docs/events.md": events_page,
     "docs/collectors.md": collectors_page,
     "THIRD_PARTY_NOTICES.md": notices_page,

@@ -101,7 +101,7 @@ class ControlStore:
         """Return the tenant, or raise UnknownName."""
         for found in self._tenants("WHERE id = ?", (tenant,)):
             return found
-        raise UnknownName("there is no such tenant; create it with `collectors keys create TENANT`")
+        raise UnknownName("there is no such tenant; create it with `collectors tenants create TENANT`")
 
     def tenants(self) -> list[Tenant]:
         """Return all tenants by id."""
