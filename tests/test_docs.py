@@ -10,7 +10,7 @@ import pytest
 from tools.docs import PAGES
 
 ROOT = Path(__file__).parent.parent
-WRITTEN = [p for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md"))]
+WRITTEN = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "THIRD_PARTY_NOTICES.md"])

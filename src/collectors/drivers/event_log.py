@@ -91,6 +91,19 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a segment to read: such a connection does not write the WAL back when it is the last to close."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=5.0)
+    connection.isolation_level = None
+    connection.execute("PRAGMA cache_size=-4096")
+    return connection
+
+
+def _is_begun(connection: sqlite3.Connection) -> bool:
+    """Tell whether the writer has got as far as making the table; a segment is visible before that."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'record'").fetchone() is not None
+
+
 class LogWriter:
     """Append records durably. One instance per log folder; its methods are called from one thread."""
 
@@ -213,7 +226,7 @@ class LogReader:
             if connection is None:
                 return []
             newer = self._newer()
-            records = self._fetch(connection, max_records, max_bytes, wanted)
+            records = self._fetch(connection, max_records, max_bytes, wanted) if _is_begun(connection) else []
             if records or newer is None:
                 return records
             self._open(newer)
@@ -235,9 +248,7 @@ class LogReader:
 
     def _open(self, path: Path) -> None:
         self.close()
-        connection = _connect(path)
-        connection.executescript(_SCHEMA)
-        self._connection, self._path = connection, path
+        self._connection, self._path = _connect_to_read(path), path
 
     def _newer(self) -> Path | None:
         """Return the segment after the open one; once it exists, the open one grows no more."""

@@ -180,6 +180,17 @@ def test_replays_that_are_not_folded_yet_are_known(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_a_segment_that_is_only_a_file_yet_has_no_records(tmp_path: Path) -> None:
+    (tmp_path / f"{1:020d}.segment").touch()
+    reader = LogReader(tmp_path)
+    assert reader.read() == []
+    writer = LogWriter(tmp_path)
+    writer.append([record(b"a")])
+    assert [r.body for r in reader.read()] == [b"a"]
+    reader.close()
+    writer.close()
+
+
 def test_a_reader_starts_in_the_middle_of_any_segment(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, segment_bytes=400)
     for i in range(9):
