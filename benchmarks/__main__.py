@@ -37,15 +37,15 @@ def measure(name: str, seconds: float, overrides: dict[str, object]) -> dict[str
         cpu = server.cpu()
     accepted = result["accepted"]
     assert isinstance(accepted, int)
-    total = float(result["seconds"]) + drained  # type: ignore[arg-type]
+    total = float(result["seconds"]) + drained
     return {
         "name": name,
         **options,
         **result,
-        "events_per_second_acknowledged": accepted / float(result["seconds"]),  # type: ignore[arg-type]
+        "events_per_second_acknowledged": accepted / float(result["seconds"]),
         "events_per_second_queryable": accepted / total,
         "drain_seconds": drained,
-        "bytes_per_event": float(result["bytes"]) / max(1, accepted),  # type: ignore[arg-type]
+        "bytes_per_event": float(result["bytes"]) / max(1, accepted),
         "cpu_seconds_per_million": {role: used / max(1, accepted) * 1e6 for role, used in cpu.items()},
         "rss_peak_bytes": server.rss_peak,
         "ledger": ledger,

@@ -51,7 +51,7 @@ def write_sync_paced(result: Result) -> Result:
     """P3: write and fdatasync the same bytes at the same pace."""
     pool = ArrowPool({"batch_rows": result["batch_rows"], "pool": 100})
     bodies = [pool.take()[3] for _ in range(100)]
-    pace = float(result["batch_rows"]) / float(result["rate"])  # type: ignore[arg-type]
+    pace = float(result["batch_rows"]) / float(result["rate"])
     waits = []
     with tempfile.TemporaryDirectory() as folder:
         file = os.open(Path(folder) / "floor", os.O_WRONLY | os.O_CREAT)

@@ -67,7 +67,7 @@ class Server:
     def ledger(self) -> dict[str, int]:
         total: dict[str, int] = {}
         for tenant in self.keys:
-            for name, value in self.get(f"/v1/tenants/{tenant}/ledger")["total"].items():  # type: ignore[index,call-overload]
+            for name, value in self.get(f"/v1/tenants/{tenant}/ledger")["total"].items():
                 total[name] = total.get(name, 0) + value
         return total
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import structlog
@@ -51,7 +52,7 @@ class Progress:
     records: int = 0
 
 
-Observers = Callable[[], Mapping[tuple[str, str], list[Streaming]]]  # type: ignore[type-arg]  # any configuration
+Observers = Callable[[], Mapping[tuple[str, str], list[Streaming[Any]]]]
 """(tenant, event type) to the streaming collectors that want it, at the moment."""
 
 
@@ -135,7 +136,7 @@ class Tail:
         if record.rows and record.position > self._loaded:
             self.first_unloaded.setdefault(record.tenant, (record.position, record.acked_us))
 
-    def _observe(self, record: Record, watching: list[Streaming], progress: Progress) -> None:  # type: ignore[type-arg]
+    def _observe(self, record: Record, watching: list[Streaming[Any]], progress: Progress) -> None:
         table = pa.ipc.open_stream(record.body, options=_READ).read_all()
         for part in table.to_batches():
             batch = Batch(record.tenant, EVENT_TYPES[record.type], record.position, record.acked_us, part)
