@@ -139,7 +139,9 @@ class LogWriter:
                     connection.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, OSError) as error:
-            self._abandon()
+            # The next append starts another segment. This one stays open until then: to open it anew, a reader of this
+            # process would have to write its shared-memory file, which the same full disk refuses.
+            self._written = self._segment_bytes
             raise StorageUnavailable(f"the event log can't be written: {error}; free or repair the disk") from error
         self._written += size
         self.next_position = first + len(records)
@@ -147,7 +149,11 @@ class LogWriter:
 
     def close(self) -> None:
         """Release the segment; everything appended is already durable."""
-        self._abandon()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Closing writes the WAL back, which a full disk may refuse; the file recovers when it is next opened.
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
     def _segment(self) -> sqlite3.Connection:
         if self._connection is not None and self._written < self._segment_bytes:
@@ -155,9 +161,7 @@ class LogWriter:
         previous = self._connection
         if previous is not None and self._written == 0:
             return previous
-        path = self._folder / f"{self.next_position:020d}{_SUFFIX}"
-        self._connection = None
-        connection = _connect(path)
+        connection = _connect(self._folder / f"{self.next_position:020d}{_SUFFIX}")
         connection.executescript(_SCHEMA)
         self._connection, self._written = connection, 0
         if previous is not None:
@@ -189,14 +193,6 @@ class LogWriter:
             ),
         )
         return sum(200 + len(r.body or b"") + len(r.dead or b"") for r in records)
-
-    def _abandon(self) -> None:
-        """Let go of the segment after a failure; the next append starts another one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # The disk that refused the write may refuse this too; the file recovers when it is next opened.
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
 
 
 class LogReader:
@@ -296,18 +292,15 @@ def recent_records(folder: Path, *, max_bytes: int) -> Iterator[Record]:
     """Yield the newest records first, until about ``max_bytes`` of bodies were read."""
     size = 0
     for path in reversed(segment_paths(folder)):
-        connection = _connect(path)
-        try:
-            connection.executescript(_SCHEMA)
-            cursor = connection.execute(f"SELECT {_COLUMNS} FROM record ORDER BY position DESC")  # noqa: S608
-            for row in cursor:
+        with contextlib.closing(_connect_to_read(path)) as connection:
+            if not _is_begun(connection):
+                continue
+            for row in connection.execute(f"SELECT {_COLUMNS} FROM record ORDER BY position DESC"):  # noqa: S608
                 record = Record(*row)
                 yield record
                 size += len(record.body or b"")
                 if size >= max_bytes:
                     return
-        finally:
-            connection.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +320,9 @@ def tail_counts(folder: Path, *, after: int) -> list[Tail]:
     """Add up the counts of every record after ``after``, without reading bodies."""
     totals: dict[tuple[str, str], list[int]] = {}
     for path in _segments_after(folder, after):
-        with contextlib.closing(_connect(path)) as connection:
-            connection.executescript(_SCHEMA)
+        with contextlib.closing(_connect_to_read(path)) as connection:
+            if not _is_begun(connection):
+                continue
             for tenant, type_, *sums in connection.execute(
                 "SELECT tenant, type, sum(rows), sum(offered), sum(duplicate), sum(rejected), sum(dropped)"
                 " FROM record WHERE position > ? GROUP BY tenant, type",
@@ -343,8 +337,9 @@ def pending_replays(folder: Path, *, after: int) -> set[int]:
     """Return the positions whose dead letters were replayed by a record after ``after``."""
     found: set[int] = set()
     for path in _segments_after(folder, after):
-        with contextlib.closing(_connect(path)) as connection:
-            connection.executescript(_SCHEMA)
+        with contextlib.closing(_connect_to_read(path)) as connection:
+            if not _is_begun(connection):
+                continue
             rows = connection.execute("SELECT replays FROM record WHERE position > ? AND replays > 0", (after,))
             found.update(position for (position,) in rows)
     return found

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import orjson
 import pytest
 from server_world import NOW_US, Gateway
+from structlog.testing import capture_logs
 
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.control_store import Scope
@@ -94,18 +95,25 @@ async def test_of_many_mistakes_the_first_are_told(gateway: Gateway) -> None:
 
 
 async def test_a_bug_is_answered_and_logged_and_tells_nothing(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("the secret is hunter2")
 
     monkeypatch.setattr(type(gateway.state.samples), "latest", broken)
-    async with gateway.client("acorn-read", raise_bugs=False) as client:
-        answer = await client.get("/v1/tenants/acorn/latest")
+    with capture_logs() as logs:
+        async with gateway.client("acorn-read", raise_bugs=False) as client:
+            answer = await client.get("/v1/tenants/acorn/latest")
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "error")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "hunter2" not in answer.text
-    assert "api.bug" in capsys.readouterr().out
+    (line,) = [line for line in logs if line["event"] == "api.bug"]
+    assert line == {
+        "event": "api.bug",
+        "log_level": "error",
+        "path": "/v1/tenants/acorn/latest",
+        "error": "RuntimeError",
+    }
 
 
 async def test_a_broken_database_is_a_reason_to_come_back(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
