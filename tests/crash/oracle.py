@@ -36,6 +36,7 @@ from collectors.clock import SYSTEM_CLOCK
 from collectors.config.server import IntakeConfig, LakeConfig, ServerConfig
 from collectors.config.tenant import TenantConfig
 from collectors.drivers.control_store import Scope
+from collectors.drivers.event_log import segment_paths
 
 TENANTS = ("acme", "zeta")
 HARMS = ("kill_gateway", "kill_worker", "kill_both", "tear", "refuse_gateway", "refuse_worker")
@@ -148,12 +149,11 @@ class Patient:
 
     def _tear(self) -> None:
         """Leave the beginning of a write that never ended behind the last one that did."""
-        for wal in sorted(self.data.log.glob("*-wal"))[-1:]:
-            image = wal.read_bytes()
-            if len(image) > 32:
-                start = self._rng.randrange(32, len(image))
-                with wal.open("ab") as file:
-                    file.write(image[start : start + self._rng.randrange(1, 40_000)] + self._rng.randbytes(100))
+        for segment in segment_paths(self.data.log)[-1:]:
+            image = segment.read_bytes()
+            start = self._rng.randrange(0, max(1, len(image)), 64)
+            with segment.open("ab") as file:
+                file.write(image[start : start + self._rng.randrange(1, 40_000)] + self._rng.randbytes(100))
 
     def _refuse(self, process: ForkServerProcess) -> None:
         """Make the kernel refuse the process any growth of its files for a moment."""

@@ -64,8 +64,8 @@ def build_pipeline(
 ) -> IntakePipeline:
     """Open the log, fill the dedupe window from it, and return the pipeline, not yet started."""
     window = DedupeWindow(memory_bytes=config.intake.dedupe_bytes, secret=os.urandom(32))
-    recover_window(window, folder.log, now_us=clock.now_us())
     writer = LogWriter(folder.log, segment_bytes=config.intake.log_segment_bytes)
+    recover_window(window, folder.log, now_us=clock.now_us())
     limits = Limits(max_rows=config.intake.max_rows, max_depth=config.intake.max_depth)
     preparer = Preparer(PolicyCache(folder, clock), window, limits)
 

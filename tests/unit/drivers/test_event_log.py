@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import errno
 import itertools
+import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,34 +127,155 @@ def test_a_torn_last_write_takes_only_the_unacknowledged_commit_along(tmp_path: 
     writer = LogWriter(tmp_path)
     for i in range(5):
         writer.append([record(bytes([i]) * 5000)])
-    (wal,) = tmp_path.glob("*-wal")
-    acknowledged = wal.stat().st_size
-    writer.append([record(b"torn" * 5000)])
-    image = wal.read_bytes()
     (segment,) = segment_paths(tmp_path)
+    acknowledged = segment.stat().st_size
+    durable = (tmp_path / "durable").read_bytes()
+    writer.append([record(b"torn" * 5000), record(b"and more")])
+    image = segment.read_bytes()
+    writer.close()
 
-    for cut in range(acknowledged, len(image), max(1, (len(image) - acknowledged) // 7)):
+    for cut in range(acknowledged, len(image) + 1, max(1, (len(image) - acknowledged) // 7)):
         copy = tmp_path / f"torn-{cut}"
         copy.mkdir()
-        (copy / segment.name).write_bytes(segment.read_bytes())
-        (copy / wal.name).write_bytes(image[:cut])
-        assert [r.body[:1] for r in read_all(copy) if r.body] == [bytes([i]) for i in range(5)]
-    writer.close()
+        (copy / segment.name).write_bytes(image[:cut] + b"\0" * 100)
+        (copy / "durable").write_bytes(durable)
+        assert len(read_all(copy)) == 5, "nobody reads what may still be undone"
+        with contextlib.closing(LogWriter(copy)) as again:
+            kept = again.next_position - 1
+            again.append([record(b"after")])
+            # The last record ends in padding, which may be missing.
+            whole = 7 if cut > len(image) - 56 else 6 if cut > len(image) - 200 else 5
+        assert kept == whole
+        assert [r.body[:1] for r in read_all(copy) if r.body] == [
+            *(bytes([i]) for i in range(5)),
+            *[b"t", b"a"][: kept - 5],
+            b"a",
+        ]
 
 
-def test_a_disk_that_refuses_leaves_nothing_half_written_and_recovers(tmp_path: Path) -> None:
+def test_after_a_crash_of_the_machine_the_log_is_read_as_far_as_it_was_said_to_be_durable(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
-    writer.append([record(b"before")])
-    assert writer._connection is not None
-    writer._connection.execute("PRAGMA max_page_count = 8")
+    for i in range(3):
+        writer.append([record(bytes([i]))])
+    writer.close()
+    (tmp_path / "durable").unlink()
+    assert read_all(tmp_path) == []
+    assert tail_counts(tmp_path, after=0) == []
+    LogWriter(tmp_path).close()
+    assert [r.position for r in read_all(tmp_path)] == [1, 2, 3]
 
-    with pytest.raises(StorageUnavailable, match="free or repair the disk"):
-        writer.append([record(b"fits"), record(b"y" * 10**6)])
+
+@contextlib.contextmanager
+def full_disk(spare: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``spare`` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("spare", [0, 100, 128, 5000])
+@pytest.mark.parametrize("already", [0, 1])
+def test_a_disk_that_refuses_leaves_nothing_half_written_and_recovers(tmp_path: Path, spare: int, already: int) -> None:
+    writer = LogWriter(tmp_path)
+    reader = LogReader(tmp_path)
+    writer.append([record(b"before")] * already)
+    for _ in range(2):
+        with full_disk(spare), pytest.raises(StorageUnavailable, match="free or repair the disk"):
+            writer.append([record(b"fits"), record(b"y" * 10**6)])
+        assert [r.body for r in read_all(tmp_path)] == [b"before"] * already
+        assert sum(t.rows for t in tail_counts(tmp_path, after=0)) == already
     position = writer.append([record(b"after")])
 
-    assert position == 2
-    assert [r.body for r in read_all(tmp_path)] == [b"before", b"after"]
+    assert position == already + 1
+    assert [r.body for r in reader.read()] == [b"before"] * already + [b"after"]
     writer.close()
+
+
+def test_what_a_failed_commit_left_is_void_once_the_next_one_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(tmp_path)
+    writer.append([record(b"before")])
+    reader = LogReader(tmp_path)
+    assert len(reader.read()) == 1
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", _input_output_error)
+        broken.setattr(os, "ftruncate", _input_output_error)
+        with pytest.raises(StorageUnavailable):
+            writer.append([record(b"void"), record(b"void")])
+    assert reader.read() == []
+    writer.append([record(b"after")])
+    assert [r.body for r in reader.read()] == [b"after"]
+    writer.append([record(b"more")])
+    assert [r.body for r in read_all(tmp_path)] == [b"before", b"after", b"more"]
+    writer.close()
+    LogWriter(tmp_path).close()
+    assert [r.body for r in read_all(tmp_path)] == [b"before", b"after", b"more"]
+    assert sum(t.rows for t in tail_counts(tmp_path, after=0)) == 3
+    assert [r.body for r in recent_records(tmp_path, max_bytes=10**6)] == [b"more", b"after", b"before"]
+
+
+def _input_output_error(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("place", [3, 20, 110, 130, 300])
+def test_damage_is_told_and_what_follows_is_kept(tmp_path: Path, place: int) -> None:
+    writer = LogWriter(tmp_path)
+    for i in range(3):
+        writer.append([record(bytes([i]) * 300)])
+    (segment,) = segment_paths(tmp_path)
+    size = segment.stat().st_size
+    image = bytearray(segment.read_bytes())
+    image[size // 3 + place] ^= 0x40
+    segment.write_bytes(image)
+
+    reader = LogReader(tmp_path)
+    assert [r.position for r in reader.read()] == [1]
+    with pytest.raises(StorageUnavailable, match="damaged at position 2 in 0"):
+        reader.read()
+    writer.close()
+    writer = LogWriter(tmp_path)
+    assert writer.append([record(b"more")]) == 4, "the log goes on"
+    assert segment.stat().st_size == size, "and who repairs it finds all of it"
+    writer.close()
+
+
+def test_a_reader_goes_on_behind_segments_that_were_deleted(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path, segment_bytes=1)
+    for i in range(4):
+        writer.append([record(bytes([i]))])
+    reader = LogReader(tmp_path)
+    assert len(reader.read(max_records=1)) == 1
+    delete_segments(tmp_path, through=3)
+    assert [r.position for r in reader.read()] == [4]
+    writer.close()
+
+
+@given(
+    names=st.tuples(st.text(max_size=70), st.text(max_size=40)),
+    body=st.none() | st.binary(max_size=300),
+    dead=st.none() | st.binary(max_size=300),
+    numbers=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=8, max_size=8),
+)
+def test_any_record_reads_back_and_its_body_is_aligned(
+    tmp_path_factory: pytest.TempPathFactory,
+    names: tuple[str, str],
+    body: bytes | None,
+    dead: bytes | None,
+    numbers: list[int],
+) -> None:
+    given_record = Record(*names, *numbers, body=body, dead=dead)
+    folder = tmp_path_factory.mktemp("log")
+    with contextlib.closing(LogWriter(folder)) as writer:
+        writer.append([record(b"first"), given_record])
+    found = read_all(folder)[1]
+    assert found == dataclasses.replace(given_record, position=2)
+    if found.body:
+        assert np.frombuffer(found.body, np.uint8).ctypes.data % 64 == 0
 
 
 def test_recent_records_come_newest_first_within_the_budget(tmp_path: Path) -> None:
