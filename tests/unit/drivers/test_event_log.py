@@ -7,14 +7,13 @@ import dataclasses
 import errno
 import itertools
 import os
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.disk import full_disk
 
 from collectors.drivers.event_log import (
     LogReader,
@@ -163,17 +162,6 @@ def test_after_a_crash_of_the_machine_the_log_is_read_as_far_as_it_was_said_to_b
     assert tail_counts(tmp_path, after=0) == []
     LogWriter(tmp_path).close()
     assert [r.position for r in read_all(tmp_path)] == [1, 2, 3]
-
-
-@contextlib.contextmanager
-def full_disk(spare: int) -> Iterator[None]:
-    """Let no file of this process grow beyond ``spare`` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (spare, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("spare", [0, 100, 128, 5000])
