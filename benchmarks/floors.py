@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.load import ArrowPool, NdjsonPool
+from benchmarks.load import ArrowPool, NdjsonPool, PlainArrowPool
 from collectors.intake.ndjson import decode_ndjson
 from collectors.model.event_types import EVENT_TYPES
 
@@ -20,7 +20,7 @@ Result = dict[str, object]
 
 def decode_write_sync(result: Result) -> Result:
     """P1: decode the same bodies, write the same bytes, fdatasync; nothing else, one core."""
-    pool = ArrowPool({"batch_rows": result["batch_rows"]})
+    pool = (ArrowPool if result["format"] == "arrow" else PlainArrowPool)({"batch_rows": result["batch_rows"]})
     bodies = [pool.take() for _ in range(100)]
     rows = sum(b[2] for b in bodies)
     options = pa.ipc.IpcReadOptions(use_threads=False)
@@ -70,6 +70,7 @@ def write_sync_paced(result: Result) -> Result:
 
 FLOORS: dict[str, Callable[[Result], Result]] = {
     "P1": decode_write_sync,
+    "P1-plain": decode_write_sync,
     "P2": decode_only,
     "P3": write_sync_paced,
 }

@@ -2,8 +2,9 @@
 
     python -m benchmarks.load '{"port": 8080, "keys": {"nordic": "ck_…"}, "seconds": 60, …}'
 
-Arrow bodies are encoded as they are sent, from a pool of batches that get fresh ids and times each time; NDJSON bodies
-are made beforehand and get fresh ids and times written into them. Prints one JSON object.
+With ``format`` "arrow" bodies are LZ4 compressed, encoded as they are sent from a pool of batches that get fresh ids
+and times each time. Those of "arrow-plain" and "ndjson" are made beforehand and get fresh ids and times written into
+them. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class ArrowPool:
         world = World(seed=options.get("seed", 1))
         stream = EventStream(world)
         rows = options["batch_rows"]
-        self.batches = [b for b in stream.batches(rows * options.get("pool", 150), rows) if b[2].num_rows > 0]
+        made = stream.batches(rows * options.get("pool", 150), rows)
+        self.batches = [b for b in made if b[2].num_rows > 0 and b[0] == options.get("only", b[0])]
         self._lock = threading.Lock()
-        self._rng = np.random.default_rng(options.get("seed", 1))
+        self._rng = np.random.default_rng()  # ids are new in every run
         self._next = 0
 
     def take(self) -> tuple[str, str, int, bytes]:
@@ -66,6 +68,34 @@ class ArrowPool:
         return tenant, type_name, n, to_ipc(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
+class PlainArrowPool:
+    """Uncompressed bodies whose ids and times are overwritten in place."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        arrow = ArrowPool(options)
+        self._bodies = []
+        for tenant, type_name, batch in arrow.batches:
+            n = batch.num_rows
+            ids, times = np.arange(2 * n) + 2**60, np.arange(n) + 2**61  # to be found in the body by
+            columns = list(batch.columns)
+            columns[0] = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), n, [None, pa.py_buffer(ids)])
+            columns[1] = pa.array(times).cast(batch.schema.field(1).type)
+            body = bytearray(to_ipc(pa.RecordBatch.from_arrays(columns, schema=batch.schema), compression=None))
+            places = [np.frombuffer(body, np.int64, len(a), body.index(a.tobytes())) for a in (ids, times)]
+            self._bodies.append((tenant, type_name, n, body, *places))
+        self._rng = np.random.default_rng()
+        self._lock = threading.Lock()
+        self._next = 0
+
+    def take(self) -> tuple[str, str, int, bytes]:
+        with self._lock:
+            tenant, type_name, n, body, ids, times = self._bodies[self._next % len(self._bodies)]
+            self._next += 1
+            ids[:] = np.frombuffer(self._rng.bytes(16 * n), np.int64)
+        times[:] = time.time_ns() // 1000 - np.arange(n, dtype=np.int64)[::-1] * 3
+        return tenant, type_name, n, memoryview(body)
+
+
 class NdjsonPool:
     """Bodies whose ids and times are overwritten in place."""
 
@@ -81,7 +111,7 @@ class NdjsonPool:
             id_at = first.index(b'"event_id":"') + len(b'"event_id":"')
             time_at = first.index(b'"event_time":') + len(b'"event_time":')
             self._bodies.append((tenant, type_name, batch.num_rows, data, starts[:, None] + id_at, starts + time_at))
-        self._rng = np.random.default_rng(3)
+        self._rng = np.random.default_rng()
         self._lock = threading.Lock()
         self._next = 0
 
@@ -94,6 +124,9 @@ class NdjsonPool:
             now = str(time.time_ns() // 1000).encode()
             data[times_at[:, None] + np.arange(16)] = np.frombuffer(now, dtype=np.uint8)
             return tenant, type_name, n, data.tobytes()
+
+
+Pool = ArrowPool | PlainArrowPool | NdjsonPool
 
 
 class Connection:
@@ -109,7 +142,7 @@ class Connection:
             f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
             f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode()
-        self._socket.sendall(head + body if len(body) < 4096 else head)
+        self._socket.sendall(head + bytes(body) if len(body) < 4096 else head)
         if len(body) >= 4096:
             self._socket.sendall(body)
         status = int(self._file.readline().split()[1])
@@ -121,18 +154,15 @@ class Connection:
         return status, self._file.read(length)
 
 
-def send(pool: ArrowPool | NdjsonPool, options: dict[str, Any], tally: Tally, start: float, index: int) -> None:
+def send(pool: Pool, options: dict[str, Any], tally: Tally, start: float, index: int) -> None:
     """One connection's work: closed loop, or on a schedule of its own if a rate is given."""
     connection = Connection(options["port"])
     media = "application/x-ndjson" if options["format"] == "ndjson" else "application/vnd.apache.arrow.stream"
     connections, rate = options["connections"], options.get("rate")
-    only = options.get("only")
     due = start + (index / connections) * (connections * options["batch_rows"] / rate if rate else 0)
     deadline = start + options["seconds"]
     while True:
         tenant, type_name, n, body = pool.take()
-        if only and tenant != only:
-            continue
         now = time.perf_counter()
         if rate:
             if due > now:
@@ -161,7 +191,7 @@ def send(pool: ArrowPool | NdjsonPool, options: dict[str, Any], tally: Tally, st
 def main() -> None:
     options = json.loads(sys.argv[1])
     sys.setswitchinterval(0.0005)
-    pool = NdjsonPool(options) if options["format"] == "ndjson" else ArrowPool(options)
+    pool = {"arrow": ArrowPool, "arrow-plain": PlainArrowPool, "ndjson": NdjsonPool}[options["format"]](options)
     tallies = [Tally() for _ in range(options["connections"])]
     print("ready", flush=True)
     sys.stdin.readline()

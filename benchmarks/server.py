@@ -102,7 +102,7 @@ def running(port: int = 0, folder: Path | None = None, **overrides: object) -> I
         data.control.put_tenant(profile.id, TenantConfig(time_zone=profile.time_zone, currency=profile.currency))
         data.keys.create(profile.id)
         keys[profile.id] = data.control.create_key(profile.id, [Scope.WRITE, Scope.READ])
-    port = port or _free_port()
+    port = port or free_port()
     config_file = root / "bench.json"
     config_file.write_text(config.model_dump_json())
     log = (root / "server.log").open("ab")
@@ -140,7 +140,7 @@ def _until_ready(server: Server, seconds: float = 60.0) -> None:
     raise TimeoutError((server.folder / "server.log").read_text()[-3000:])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.socket() as s:
