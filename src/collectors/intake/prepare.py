@@ -70,6 +70,14 @@ class Submission:
     """Rows of the dead letters that are taken back by a replay."""
 
     @property
+    def is_lines(self) -> bool:
+        """Tell whether its body is lines of JSON, or one: then it can be read together with others."""
+        body = self.body
+        if self.lane is Lane.JSON and isinstance(body, bytes):
+            return body[:1] == b"{" and b"\n" not in body.rstrip(b"\r\n")
+        return self.lane is Lane.NDJSON
+
+    @property
     def weight(self) -> int:
         """Bytes it holds while it waits."""
         return len(self.body) if isinstance(self.body, bytes) else int(self.body.table.nbytes) + 256
@@ -212,9 +220,13 @@ class Preparer:
             return _failed(parts, CollectorsError("these events could not be processed; the log says why"))
 
     def _decode(self, parts: list[_Part]) -> None:
-        small = [p for p in parts if p.submission.lane is Lane.NDJSON and p.submission.weight < _JOIN_BELOW_BYTES]
+        small = [p for p in parts if p.submission.is_lines and p.submission.weight < _JOIN_BELOW_BYTES]
         if len(small) > 1:
             self._decode_joined(small)
+            for part in small:
+                # What is wrong with a body of JSON is said of it as a whole.
+                if part.submission.lane is Lane.JSON and part.decoded and part.decoded.bad:
+                    part.decoded = None
         for part in parts:
             if part.decoded is None:
                 try:
@@ -332,8 +344,11 @@ def _joined(parts: Sequence[_Part]) -> pa.RecordBatch:
         assert p.decoded is not None
         p.start = start
         start += p.rows
-        batches.append(_identified(p, p.decoded.table))
+        batches.append(p.decoded.table)
+    if len({batch.column(0).type for batch in batches}) > 1:
+        batches = [_with_ids(batch, canonical_event_ids(batch.column(0))) for batch in batches]
     rows = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+    rows = _identified(parts, rows)
     received = _received(parts, rows.num_rows)
     times = rows.column("event_time")
     if times.null_count:
@@ -347,21 +362,31 @@ def _received(parts: Sequence[_Part], rows: int) -> pa.Array:
     return pa.array(times).cast(TIMESTAMP)
 
 
-def _identified(part: _Part, table: pa.RecordBatch) -> pa.RecordBatch:
-    """Return ``table`` with canonical ids, made up from the idempotency key where there are none."""
-    given = table.column("event_id")
+def _identified(parts: Sequence[_Part], rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return ``rows`` with canonical ids, made up from the idempotency keys where there are none."""
+    given = rows.column("event_id")
     ids = canonical_event_ids(given)
     if ids.null_count:
-        seed = part.submission.key or os.urandom(16)
-        base = np.frombuffer(hashlib.blake2b(seed, digest_size=16, person=b"event-id").digest(), dtype=np.uint64)
-        numbers = part.decoded.row_numbers if part.decoded else None
-        words = np.tile(base, (len(ids), 1))
-        words[:, 1] += (np.arange(len(ids)) if numbers is None else numbers).astype(np.uint64)
-        made = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(words.tobytes())])
+        made = np.concatenate([_made_up_ids(p) for p in parts])
+        made = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(made)])
         ids = made if ids.null_count == len(ids) else pc.if_else(ids.is_null(), made, ids)
     elif ids is given:
-        return table
-    return table.set_column(0, pa.field("event_id", ids.type), ids)
+        return rows
+    return _with_ids(rows, ids)
+
+
+def _with_ids(rows: pa.RecordBatch, ids: pa.Array) -> pa.RecordBatch:
+    return rows.set_column(0, pa.field("event_id", ids.type), ids)
+
+
+def _made_up_ids(part: _Part) -> npt.NDArray[np.uint64]:
+    """Return ids of two words for the rows of ``part``: the same again under the same idempotency key."""
+    seed = part.submission.key or os.urandom(16)
+    base = np.frombuffer(hashlib.blake2b(seed, digest_size=16, person=b"event-id").digest(), dtype=np.uint64)
+    numbers = part.decoded.row_numbers if part.decoded else None
+    words = np.tile(base, (part.rows, 1))
+    words[:, 1] += (np.arange(part.rows) if numbers is None else numbers).astype(np.uint64)
+    return words
 
 
 def _assign(parts: Sequence[_Part], broken: Sequence[Rejection]) -> None:
