@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint format types rooms bench docs lock crash new-collector clean
+.PHONY: help setup run test check lint format types rooms coverage bench docs lock requirements crash golden oracles new-collector clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -50,6 +50,12 @@ bench: setup ## Measure P1 to P6, P11 and P13, 60 s each (arguments: ARGS="P1 P3
 
 crash: setup ## The crash oracle: 1,000 runs with kills, torn writes and full disks
 	$(BIN)/python -m tests.crash.oracle --runs 1000
+
+golden: setup ## Compare what examples lead to with what is expected, or rewrite it (UPDATE=1)
+	UPDATE_GOLDEN=$(UPDATE) $(BIN)/python -m pytest tests/contract/test_collectors.py -k expected
+
+oracles: setup ## Compare the methods with other people's packages, each file in an environment of its own
+	$(BIN)/python -m tools.oracles $(ARGS)
 
 docs: setup ## Generate the reference pages
 	$(BIN)/python -m tools.docs

@@ -9,8 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collectors.catalog.business.churn_analytics import ChurnAnalyticsCollector
+    from collectors.catalog.business.customer_lifetime_value import CustomerLifetimeValueCollector
+    from collectors.catalog.business.revenue_metrics import RevenueMetricsCollector
     from collectors.catalog.business.tenant_business_metrics import TenantBusinessMetricsCollector
     from collectors.catalog.business.user_engagement import UserEngagementCollector
+    from collectors.catalog.ml.experiment_tracking import ExperimentTrackingCollector
     from collectors.catalog.performance.system_performance import SystemPerformanceCollector
     from collectors.catalog.security.security_events import SecurityEventCollector
     from collectors.config.collector import CollectorConfig
@@ -21,7 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaseCollector",
+    "ChurnAnalyticsCollector",
     "CollectorConfig",
+    "CustomerLifetimeValueCollector",
+    "ExperimentTrackingCollector",
+    "RevenueMetricsCollector",
     "SecurityEventCollector",
     "SystemPerformanceCollector",
     "TenantBusinessMetricsCollector",
@@ -32,7 +40,11 @@ __all__ = [
 
 _HOMES = {
     "BaseCollector": "contract.collector",
+    "ChurnAnalyticsCollector": "catalog.business.churn_analytics",
     "CollectorConfig": "config.collector",
+    "CustomerLifetimeValueCollector": "catalog.business.customer_lifetime_value",
+    "ExperimentTrackingCollector": "catalog.ml.experiment_tracking",
+    "RevenueMetricsCollector": "catalog.business.revenue_metrics",
     "SecurityEventCollector": "catalog.security.security_events",
     "SystemPerformanceCollector": "catalog.performance.system_performance",
     "TenantBusinessMetricsCollector": "catalog.business.tenant_business_metrics",

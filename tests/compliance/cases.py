@@ -9,6 +9,27 @@ from typing import Literal
 from tests.compliance.seeded import Case
 
 CASES: Mapping[str, Case] = {
+    "churn_analytics": Case(),
+    "customer_lifetime_value": Case(may_be_empty=frozenset({"customers", "occasions"})),
+    "experiment_tracking": Case(
+        {
+            "experiments": {
+                "experiment-1": {
+                    "metrics": {
+                        "metric-1": {},
+                        "r": {"kind": "ratio", "source": "metric-2", "denominator": "metric-3"},
+                    },
+                    "design": "group_sequential",
+                    "max_units": 100,
+                    "multiple_exposures": "first",
+                }
+            },
+            "winsorise": {"metric-2": 0.9, "metric-3": 0.8},
+            "outcome_days": 30,
+            "covariate_days": 30,
+        }
+    ),
+    "revenue_metrics": Case(),
     "tenant_business_metrics": Case({"quotas": {"plays": 1000}}),
     "user_engagement": Case(),
 }

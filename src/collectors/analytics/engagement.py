@@ -1,4 +1,4 @@
-"""How often people come back, computed from bit masks of their active days; and how concentrated a total is.
+"""How often people come back, computed from bit masks of their active days.
 
 A mask is an int64 with 63 usable bits: bit ``k`` says that a person was active ``k`` days before the reference day,
 bit 0 being that day itself. People with the same mask are counted together: every function takes ``masks``, ``older``
@@ -66,22 +66,22 @@ class Activity:
         later = members & ((self.masks & span) != 0)
         return Retention(self._count(members), self._count(on_day), self._count(later))
 
-    def triangle(self, since: int, blocks: int, width: int) -> tuple[Ints, Ints]:
+    def triangle(self, since: int, blocks: int, width: int) -> Triangle:
         """Follow people by the block of ``width`` days in which they were first active.
 
-        Block 0 ends on day ``since``, block ``k`` is ``k`` blocks earlier. Returns the size of each cohort,
-        shape (blocks,), and how many of cohort ``k`` were active ``j`` blocks later, shape (blocks, blocks);
-        cells with ``j > k`` have not happened yet and are -1.
+        Block 0 ends on day ``since``, block ``k`` is ``k`` blocks earlier.
         """
         first = self._first()
         in_block = [self._any(since + k * width, width) for k in range(blocks)]
+        since_block = [self._any(since, (k + 1) * width) for k in range(blocks)]
         sizes = np.zeros(blocks, dtype=np.int64)
-        active = np.full((blocks, blocks), -1, dtype=np.int64)
+        active, later = (np.full((blocks, blocks), -1, dtype=np.int64) for _ in range(2))
         for k in range(blocks):
             members = (first >= since + k * width) & (first < since + (k + 1) * width)
             sizes[k] = self._count(members)
             active[k, : k + 1] = [self._count(members & in_block[k - j]) for j in range(k + 1)]
-        return sizes, active
+            later[k, : k + 1] = [self._count(members & since_block[k - j]) for j in range(k + 1)]
+        return Triangle(sizes, active, later)
 
     def _any(self, since: int, days: int) -> Bools:
         return np.asarray((self.masks & _bits(since, days)) != 0)
@@ -118,36 +118,16 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Concentration:
-    """How unequal the shares of a total are.
+class Triangle:
+    """How many of each cohort came back in a block, or in it or a later one.
 
-    ``top_percent`` is the share of the 1 % largest items (at least one), ``top_ten`` that of the ten largest, ``hhi``
-    the Herfindahl-Hirschman index, the sum of squared shares: 1 if one item has all, 1/n if n items are equal.
+    ``sizes`` has shape (blocks,). ``active`` and ``active_or_later`` have shape (blocks, blocks): row ``k`` is the
+    cohort of ``k`` blocks ago, column ``j`` the block ``j`` after it. Cells with ``j > k`` have not happened and are -1.
     """
 
-    top_percent: float
-    top_ten: float
-    hhi: float
-
-
-def concentration(amounts: Ints, items: Ints) -> Concentration | None:
-    """Return the concentration where ``items[i]`` items have ``amounts[i]`` each; None if there is nothing."""
-    total = int((amounts * items).sum())
-    if total == 0:
-        return None
-    largest = np.argsort(-amounts, kind="stable")
-    amount, count = amounts[largest], items[largest]
-    before = np.cumsum(count) - count
-
-    def share_of_top(n: int) -> float:
-        return float((amount * np.clip(n - before, 0, count)).sum() / total)
-
-    shares = amounts / total
-    return Concentration(
-        top_percent=share_of_top(-(-int(items.sum()) // 100)),
-        top_ten=share_of_top(10),
-        hhi=float((items * shares * shares).sum()),
-    )
+    sizes: Ints
+    active: Ints
+    active_or_later: Ints
 
 
 def _bits(since: int, days: int) -> np.int64:

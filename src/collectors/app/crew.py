@@ -17,14 +17,27 @@ from collectors.drivers.control_store import Tenant
 from collectors.errors import ConfigError
 from collectors.model.metric import Window
 from collectors.model.status import CollectorStatus, TenantInfo
+from collectors.resilience.cardinality import SeriesLimiter
+from collectors.runtime.cost import MeteredLake
 from collectors.runtime.runner import Emit, Runner
+from collectors.runtime.scheduler import Scheduler
 
 log = structlog.get_logger()
 
-BUSINESS = {"tenant_business_metrics": 30.0, "user_engagement": 60.0}
+BUSINESS = {
+    "tenant_business_metrics": 30.0,
+    "user_engagement": 60.0,
+    "revenue_metrics": 60.0,
+    "experiment_tracking": 300.0,
+    "churn_analytics": 900.0,
+    "customer_lifetime_value": 900.0,
+}
 REAL_TIME = {"security_events": 5.0}
 PLATFORM = {"system_performance": 5.0}
 """Collectors by whom they are for, with the seconds between two runs at the standard monitoring level."""
+
+MAX_SERIES = 10_000
+"""Series of one tenant; what is beyond is folded into one with the label value ``overflow``."""
 
 _INTERVAL_FACTOR = {"basic": 2.0, "standard": 1.0, "comprehensive": 0.5}
 
@@ -63,6 +76,8 @@ class Crew:
         self._lake = lake
         self._states = dict(states)
         self._declare = declare
+        self.scheduler = Scheduler(clock)
+        self._series: dict[str, SeriesLimiter] = {}
         self._runners: dict[tuple[str, str], Runner] = {}
         self._configs: dict[str, TenantConfig] = {}
         self._observers: dict[tuple[str, str], list[Streaming[Any]]] = {}
@@ -113,7 +128,9 @@ class Crew:
 
     def _start_tenant(self, tenant: str, config: TenantConfig) -> None:
         info = TenantInfo(tenant, config.time_zone, config.currency)
-        context = CollectorContext(tenant=info, clock=self._clock, lake=self._lake(tenant))
+        lake = MeteredLake(self._lake(tenant), self._clock)
+        context = CollectorContext(tenant=info, clock=self._clock, lake=lake)
+        series = self._series.setdefault(tenant, SeriesLimiter(MAX_SERIES))
         for name, settings in collectors_for(tenant, config).items():
             try:
                 collector = collector_class(name)(settings, context)
@@ -127,7 +144,7 @@ class Crew:
             if state is not None and isinstance(collector, Streaming):
                 collector.restore(state)
             self._declare(collector)
-            runner = Runner(collector, self._emit, self._clock)
+            runner = Runner(collector, self._emit, self._clock, scheduler=self.scheduler, series=series)
             self._runners[tenant, collector.instance_name] = runner
             runner.start()
         self._configs[tenant] = config

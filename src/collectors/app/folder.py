@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from collectors.clock import SYSTEM_CLOCK, Clock
+from collectors.drivers.alert_store import AlertStore
 from collectors.drivers.control_store import ControlStore
 from collectors.drivers.ledger_store import LedgerStore
 from collectors.drivers.sample_store import SampleStore
@@ -57,6 +58,11 @@ class DataFolder:
     def samples(self) -> SampleStore:
         """Samples and alerts."""
         return SampleStore(self.path / "samples.db")
+
+    @cached_property
+    def alerting(self) -> AlertStore:
+        """What alerting must not forget: silences, acknowledgements, deliveries."""
+        return AlertStore(self.path / "alerts.db")
 
     @cached_property
     def keys(self) -> FileKeyStore:

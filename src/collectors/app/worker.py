@@ -13,12 +13,13 @@ from typing import Any
 
 import structlog
 
-from collectors.alerting.book import AlertBook, Threshold, thresholds
+from collectors.alerting.desk import AlertDesk
 from collectors.app.crew import Crew
 from collectors.app.folder import DataFolder
 from collectors.app.load import LoadLoop
 from collectors.app.tail import Observation, Progress, Tail
 from collectors.clock import SystemClock
+from collectors.config.alert_rule import AlertRule
 from collectors.config.server import ServerConfig
 from collectors.contract.collector import BaseCollector, TenantLake
 from collectors.drivers.bus import BusPublisher
@@ -34,6 +35,7 @@ from collectors.model.batch import LedgerCounts
 from collectors.model.metric import Collection, Kind, MetricSpec, Sample, Unit
 from collectors.monitoring.frames import alert_frame, ledger_frame, samples_frame, status_frame, worker_frame
 from collectors.runtime.runner import Runner
+from collectors.runtime.self_metrics import SELF_METRICS, self_samples
 
 log = structlog.get_logger()
 
@@ -41,6 +43,7 @@ LIVE_SECONDS = 0.04
 STORE_SECONDS = 1.0
 TENANTS_SECONDS = 1.0
 STATE_SECONDS = 5.0
+SELF_SECONDS = 10.0
 EXPIRE_SECONDS = 600.0
 MAX_PENDING = 100_000
 """Samples that wait for a store that can't be written."""
@@ -64,7 +67,7 @@ FRESHNESS = MetricSpec(
     Unit.SECONDS,
     "Age of the oldest accepted event that is not in the lake yet.",
 )
-OWN = (EVENTS, RATE, FRESHNESS)
+OWN = (EVENTS, RATE, FRESHNESS, *SELF_METRICS)
 
 
 class Worker:
@@ -75,7 +78,8 @@ class Worker:
         self._clock = clock
         self._folder = DataFolder(config.data, clock)
         self._bus = BusPublisher(self._folder.bus)
-        self._book = AlertBook(self._folder.samples.alerts(state=AlertState.FIRING, limit=100_000))
+        firing = self._folder.samples.alerts(state=AlertState.FIRING, limit=100_000)
+        self._alerts = AlertDesk(config.alerting, self._folder.alerting, clock, firing)
         self._engine = DuckDBEngine(
             EngineLimits(
                 memory_bytes=config.lake.query_memory_bytes,
@@ -90,7 +94,7 @@ class Worker:
         self._streaming = StreamingStore(self._folder.path / "streaming.db")
         position, states = self._streaming.load()
         self._saved_position = self._lake.position if position is None else position
-        self._thresholds: dict[tuple[str, str], list[Threshold]] = {}
+        self._own_rules: dict[str, tuple[AlertRule, ...]] = {}
         # What waits to be stored about once a second, or until the disk takes it.
         self._declarations: dict[tuple[str, str], tuple[MetricSpec, ...]] = {}
         self._pending: list[LabelledSample] = []
@@ -132,11 +136,15 @@ class Worker:
                     (LIVE_SECONDS, self._publish_live),
                     (STORE_SECONDS, self._watch),
                     (STORE_SECONDS, self._store),
+                    (SELF_SECONDS, self._tell_of_collectors),
                     (TENANTS_SECONDS, self._refresh_tenants),
                     (STATE_SECONDS, self._save_states),
                     (EXPIRE_SECONDS, self._expire),
                 ):
                     tasks.create_task(self._repeat(every, work))
+                delivering = tasks.create_task(self._alerts.run())
+                await self._stop.wait()
+                delivering.cancel()
         finally:
             await self.crew.stop()
             await asyncio.to_thread(self._tail.stop)
@@ -190,12 +198,10 @@ class Worker:
         if labelled:
             self._bus.publish(samples_frame(tenant, self._clock.now_us(), labelled))
         changed: list[Alert] = []
-        for rule in self._thresholds.get((tenant, collector.instance_name), ()):
-            for item in labelled:
-                if item.sample.metric == rule.spec.name:
-                    changed += self._book.observe(tenant, rule, item.sample.value, item.labels, item.sample.time_us)
+        for item in labelled:
+            changed += self._alerts.observe(tenant, collector.instance_name, item.sample, item.labels)
         for finding in collection.findings:
-            changed += self._book.raise_finding(tenant, finding, self._clock.now_us())
+            changed += self._alerts.raise_finding(tenant, finding)
         self._announce(changed)
 
     def _announce(self, alerts: Iterable[Alert]) -> None:
@@ -207,8 +213,9 @@ class Worker:
     def _declare(self, collector: BaseCollector[Any]) -> None:
         tenant = collector.context.tenant.id
         self._declarations[tenant, collector.instance_name] = collector.emits
-        rules = thresholds(collector.config.alert_thresholds, collector.emits, where=collector.instance_name)
-        self._thresholds[tenant, collector.instance_name] = rules
+        own = self._own_rules.get(tenant, ())
+        given = collector.config.alert_thresholds
+        self._announce(self._alerts.declare(tenant, collector.instance_name, collector.emits, given, own))
 
     # Chores.
 
@@ -224,15 +231,26 @@ class Worker:
             self._bus.publish(samples_frame(tenant, now, samples))
 
     async def _watch(self) -> None:
-        """End the process if one of its threads died, so that the supervisor starts it anew."""
-        if not (self._tail.is_alive and self._load.is_alive):
-            log.error("worker.thread_died", tail=self._tail.is_alive, load=self._load.is_alive)
+        """End the process if one of its active parts died, so that the supervisor starts it anew."""
+        alive = {"tail": self._tail.is_alive, "load": self._load.is_alive, "scheduler": self.crew.scheduler.is_alive}
+        if not all(alive.values()):
+            log.error("worker.part_died", **alive)
             os._exit(70)  # EX_SOFTWARE; nothing needs closing: all that counts is durable
+
+    async def _tell_of_collectors(self) -> None:
+        """Add what the collectors cost and how they do to the samples, so that it is charted and alerted on."""
+        now = self._clock.now_us()
+        for tenant in self.crew.tenants:
+            for status in self.crew.statuses(tenant):
+                labels = (("collector", status.name),)
+                for sample in self_samples(status, now):
+                    self._pending.append(LabelledSample(tenant, sample, labels))
+                    self._announce(self._alerts.observe(tenant, "intake", sample, labels))
 
     async def _store(self) -> None:
         """Store what came up in the last second, and publish what is told once a second."""
         now = self._clock.now_us()
-        self._announce(self._book.expire(now))
+        self._announce(self._alerts.expire())
         with self._tail.lock:
             counters: dict[str, list[LabelledSample]] = {}
             for tenant, type_ in self._tail.counts:
@@ -247,6 +265,8 @@ class Worker:
                 *counters.get(tenant, ()),
             ]
             self._pending.extend(own)
+            for item in own:
+                self._announce(self._alerts.observe(tenant, "intake", item.sample, item.labels))
             self._bus.publish(samples_frame(tenant, now, own))
             self._bus.publish(status_frame(tenant, self.crew.statuses(tenant), fresh, self._rate[tenant]))
         pending, self._pending = self._pending, []
@@ -258,6 +278,7 @@ class Worker:
             self._pending = [*pending, *self._pending][-MAX_PENDING:]
             self._changed_alerts = changed | self._changed_alerts
             raise
+        await self._alerts.save()
         for tenant in self.crew.tenants:
             mine = {type_: c for (owner, type_), c in counts.items() if owner == tenant}
             self._bus.publish(ledger_frame(tenant, mine))
@@ -303,10 +324,16 @@ class Worker:
         tenants = await asyncio.to_thread(self._folder.control.tenants)
         self._zones = {t.id: t.config.time_zone for t in tenants}
         self._retentions = {t.id: t.config.retention_days for t in tenants}
+        self._own_rules = {t.id: t.config.alert_rules for t in tenants}
         known = set(self.crew.tenants)
         await self.crew.match(tenants)
         for tenant in set(self.crew.tenants) - known:
             self._declarations[tenant, "intake"] = OWN
+            self._announce(self._alerts.declare(tenant, "intake", OWN, {}, self._own_rules[tenant]))
+        running = {(t, s.name) for t in self.crew.tenants for s in self.crew.statuses(t)}
+        running |= {(t, "intake") for t in self.crew.tenants}
+        for tenant, collector in self._alerts.declared - running:
+            self._announce(self._alerts.withdraw(tenant, collector))
 
     async def _save_states(self) -> None:
         with self._tail.lock:
@@ -317,6 +344,7 @@ class Worker:
     async def _expire(self) -> None:
         before = self._clock.now_us() - self._config.samples_days * 86_400 * 10**6
         await asyncio.to_thread(self._folder.samples.expire, before)
+        await asyncio.to_thread(self._folder.alerting.expire, before)
 
     # What others ask.
 

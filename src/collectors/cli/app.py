@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from collectors.cli import (
+    alerts,
     catalogue,
     check,
     keys,
@@ -42,6 +43,7 @@ app.command(epilog=ledger.EXAMPLES)(ledger.ledger)
 app.command(epilog=replay.EXAMPLES)(replay.replay)
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
+app.add_typer(alerts.app, name="alerts")
 app.command(epilog=catalogue.COLLECTORS_EXAMPLES)(catalogue.collectors)
 app.command(epilog=catalogue.EVENTS_EXAMPLES)(catalogue.events)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from collectors.config.alerting import AlertingConfig
 from collectors.config.collector import Model
 
 MIB = 2**20
@@ -84,3 +85,6 @@ class ServerConfig(Model):
 
     lake: LakeConfig = LakeConfig()
     """How the log is loaded and kept."""
+
+    alerting: AlertingConfig = AlertingConfig()
+    """Rules for all tenants, and who is told of alerts."""

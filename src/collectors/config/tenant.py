@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field
 
+from collectors.config.alert_rule import AlertRule
 from collectors.config.collector import Model
 
 TENANT_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -54,6 +55,9 @@ class TenantConfig(Model):
 
     dropped_types: tuple[str, ...] = ()
     """Event types the tenant does not want stored; they are counted as dropped."""
+
+    alert_rules: tuple[AlertRule, ...] = Field(default=(), max_length=200)
+    """Thresholds of the tenant's own, beside the operator's."""
 
     retention_days: Mapping[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Event type to days its events are kept, where shorter than the type's own retention."""

@@ -14,18 +14,23 @@ The law
    thresholds, self-metrics, logging per item. The runner does these.
 7. **Purity.** The same inputs and clock give the same collection; inputs are never changed.
 8. **Undefined is None.** A nullable metric that can't be computed is a sample without value and with a reason.
+
+``collectors.testing.check_collector`` tells whether a class keeps the law, on the situations of its ``examples``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from collectors.clock import SYSTEM_CLOCK, Clock
 from collectors.config.collector import CollectorConfig
+from collectors.contract.example import Example
 from collectors.errors import LifecycleError
 from collectors.model.batch import Batch
 from collectors.model.metric import Collection, MetricSpec, Window
@@ -97,6 +102,16 @@ class BaseCollector(ABC, Generic[C]):
         if problems:
             raise TypeError(f"{cls.__module__}.{cls.__name__} is not a collector: {'; '.join(problems)}")
 
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        """Return what the contract's checks try the collector on; name here at least one situation with input."""
+        return (Example(),)
+
+    @classmethod
+    def recorded(cls, folder: Path) -> Mapping[str, Any]:  # noqa: ARG003  # for those that override it
+        """Return drivers that answer from the files of an example, which lie in ``folder``."""
+        return {}
+
     @property
     def instance_name(self) -> str:
         """Name of this instance: the configured one, else the collector's own."""
@@ -156,7 +171,8 @@ class Analytical(BaseCollector[C]):
         if self.context.lake is None:
             raise LifecycleError(f"{self.name} needs a lake to query; run it for a tenant of a server")
         results = {key: await self.context.lake.query(expr) for key, expr in self.queries(window).items()}
-        return self.derive(results, window)
+        # A kernel over a million customers takes a second, which the other collectors must not wait for.
+        return await asyncio.to_thread(self.derive, results, window)
 
 
 class Streaming(BaseCollector[C]):

@@ -15,6 +15,14 @@ class State(StrEnum):
     FAILING = "failing"
 
 
+class BreakerState(StrEnum):
+    """What a circuit breaker does with calls: lets all through, none, or one at a time to find out."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
 class Stability(StrEnum):
     """What users may rely on: an experimental collector's names may still change."""
 
@@ -28,7 +36,9 @@ class CollectorStatus:
     """A snapshot of one collector's health.
 
     Times are UTC microseconds, 0 if it never happened; ``lateness_s`` is how long after its due time the last
-    run started; ``last_error`` carries no secret or personal value.
+    run started; ``last_error`` carries no secret or personal value. ``skipped`` counts due times without a run, because
+    the run before still went on or the breaker was open. The costs are totals since it was made: ``cpu_seconds`` on
+    the event loop, ``queries`` of the lake with the ``query_seconds`` they took and the ``bytes_read`` they returned.
     """
 
     name: str
@@ -43,6 +53,15 @@ class CollectorStatus:
     last_duration_s: float = 0.0
     lateness_s: float = 0.0
     last_error: str = ""
+    breaker: BreakerState = BreakerState.CLOSED
+    breaker_opened: int = 0
+    retries: int = 0
+    skipped: int = 0
+    stuck: bool = False
+    cpu_seconds: float = 0.0
+    queries: int = 0
+    query_seconds: float = 0.0
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)

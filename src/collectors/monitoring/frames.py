@@ -90,6 +90,13 @@ def status_dict(status: CollectorStatus) -> Frame:
         "last_duration_s": status.last_duration_s,
         "lateness_s": status.lateness_s,
         "last_error": status.last_error,
+        "breaker": status.breaker,
+        "retries": status.retries,
+        "skipped": status.skipped,
+        "stuck": status.stuck,
+        "cpu_seconds": status.cpu_seconds,
+        "queries": status.queries,
+        "bytes_read": status.bytes_read,
     }
 
 

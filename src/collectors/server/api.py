@@ -15,12 +15,22 @@ from starlette.middleware import Middleware
 from collectors.server import openapi, problems
 from collectors.server.health import Readiness
 from collectors.server.middleware import BodyLimit, KeyCheck, SecurityHeaders
-from collectors.server.routes import event_types, keys, ledger, operations, overview, samples, streams, tenants
+from collectors.server.routes import (
+    alerts,
+    event_types,
+    keys,
+    ledger,
+    operations,
+    overview,
+    samples,
+    streams,
+    tenants,
+)
 from collectors.server.routes.context import Context
 from collectors.server.routes.page import PageFiles
 from collectors.server.state import GatewayState
 
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES = 2**20
 """Largest body of a control request."""
 
 _THREADS = 8
@@ -52,7 +62,7 @@ def create_api(state: GatewayState) -> FastAPI:
         ],
     )
     app.state.context = Context(state, Readiness(state), state.clock.monotonic())
-    resources = (overview, tenants, keys, ledger, samples, streams, event_types, operations)
+    resources = (overview, tenants, keys, ledger, samples, alerts, streams, event_types, operations)
     for resource in resources:
         app.include_router(resource.router)
     app.include_router(streams.sockets)

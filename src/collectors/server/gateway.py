@@ -105,6 +105,7 @@ async def serve_gateway(config: ServerConfig, listener: socket.socket) -> None:
         keys=folder.keys,
         ledger=folder.ledger,
         samples=folder.samples,
+        alerting=folder.alerting,
         hub=hub,
         clock=clock,
         config=config,

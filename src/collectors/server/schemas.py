@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from collectors.config.alert_rule import AlertRule
 from collectors.config.collector import Model
 from collectors.config.tenant import TENANT_ID, TenantConfig, TimeZone
 from collectors.drivers.control_store import Scope
@@ -16,7 +17,7 @@ from collectors.model.alert import AlertState
 from collectors.model.event_type import ALLOWED_POLICIES, Policy
 from collectors.model.event_types import EVENT_TYPES
 from collectors.model.metric import Kind, Severity, Unit
-from collectors.model.status import State
+from collectors.model.status import BreakerState, State
 
 LATEST_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
@@ -120,6 +121,7 @@ class TenantChange(Model):
     policies: Policies | None = None
     dropped_types: DroppedTypes | None = None
     retention_days: RetentionDays | None = None
+    alert_rules: Annotated[tuple[AlertRule, ...], Field(max_length=200)] | None = None
 
 
 class TenantSettings(TenantConfig):
@@ -270,6 +272,17 @@ class CollectorAnswer(_Shape):
     last_duration_s: float
     lateness_s: float
     last_error: str
+    breaker: BreakerState
+    """Circuit breaker of its source: open while the source is left alone because it failed."""
+
+    retries: Count
+    skipped: Count
+    stuck: bool
+    """Whether a run goes on long after it was told to end."""
+
+    cpu_seconds: float
+    queries: Count
+    bytes_read: Count
 
 
 class MetricAnswer(_Shape):

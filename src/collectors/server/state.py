@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from collectors.clock import Clock
 from collectors.config.collector import Model
 from collectors.config.server import ServerConfig
+from collectors.drivers.alert_store import AlertStore
 from collectors.drivers.control_store import ControlStore
 from collectors.drivers.ledger_store import LedgerStore
 from collectors.drivers.sample_store import SampleStore
@@ -62,6 +63,7 @@ class GatewayState:
     keys: FileKeyStore
     ledger: LedgerStore
     samples: SampleStore
+    alerting: AlertStore
     hub: LiveHub
     clock: Clock
     config: ServerConfig

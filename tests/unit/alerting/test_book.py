@@ -69,3 +69,14 @@ def test_what_fired_before_a_restart_is_not_fired_again() -> None:
     restarted = AlertBook(fired)
     assert restarted.expire(10) == [], "its quiet time begins with the restart"
     assert [a.id for a in restarted.expire(11 + FINDING_QUIET_US)] == [fired[0].id]
+
+
+def test_a_finding_has_its_quiet_time_also_after_a_restart_with_a_snapshot() -> None:
+    book = AlertBook()
+    finding = Finding("brute_force", "p1", Severity.WARNING, "Ten failures.")
+    fired = book.raise_finding("acme", finding, 1)
+    down = 3600 * 10**6
+    restarted = AlertBook(fired, book.snapshot(1), 1 + down)
+    assert restarted.expire(1 + down + FINDING_QUIET_US) == []
+    assert [a.id for a in restarted.expire(2 + down + FINDING_QUIET_US)] == [fired[0].id]
+    assert AlertBook([], book.snapshot(1), 1).firing() == [], "the record says that it is over"

@@ -138,6 +138,7 @@ def build(
         keys=folder.keys,
         ledger=folder.ledger,
         samples=folder.samples,
+        alerting=folder.alerting,
         hub=hub,
         clock=clock,
         config=ServerConfig(data=path, intake=IntakeConfig(min_free_bytes=min_free_bytes)),
@@ -256,6 +257,13 @@ def status_frame(tenant: str, **changes: object) -> dict[str, object]:
         "last_duration_s": 0.25,
         "lateness_s": 0.0,
         "last_error": "",
+        "breaker": "closed",
+        "retries": 0,
+        "skipped": 0,
+        "stuck": False,
+        "cpu_seconds": 0.5,
+        "queries": 3,
+        "bytes_read": 4096,
     }
     data = {"collectors": [collector], "freshness_seconds": 0.5, "events_per_second": 120.0, **changes}
     return {"event": "status", "tenant": tenant, "data": data}

@@ -16,7 +16,7 @@ Definitions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,7 @@ from collectors.analytics.engagement import concentration
 from collectors.analytics.local_days import day_start, local_day, utc
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import Analytical
+from collectors.contract.example import Example
 from collectors.contract.tables import events, rollup
 from collectors.model.metric import Collection, Issue, Kind, MetricSpec, Sample, Unit, Window
 from collectors.model.rollups import STREAM_MS
@@ -122,6 +123,37 @@ class TenantBusinessMetricsCollector(Analytical[TenantBusinessMetricsConfig]):
         ACTIVE, NEW, RETURNING, PLAYS, STREAMS, HOURS, PAYERS, REVENUE, TRIALS, CONVERSION, TOP_TRACKS, HHI, COUNTRIES,
         DEVICE_MIX, QUOTA_USE,
     )  # fmt: skip
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        day = timedelta(days=1)
+        plays: list[dict[str, Any]] = [
+            {
+                "event_time": timedelta(hours=hours), "user_id": f"listener-{hours % 5}",
+                "track_id": f"track-{hours % 3}", "ms_played": 20_000 * (hours % 4),
+                "country": ("SE", "DE", None)[hours % 3], "device": DEVICES[hours % 7],
+            }
+            for hours in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)
+        ]  # fmt: skip
+        contracts: list[dict[str, Any]] = [
+            {"event_time": 45 * day, "subscription_id": f"s-{n}", "customer_id": f"customer-{n}", "action": "trial"}
+            for n in range(4)
+        ]
+        contracts += [
+            {"event_time": 40 * day, "subscription_id": "s-1", "customer_id": "customer-1", "action": "start",
+             "plan": "premium", "amount_minor": 999, "currency": "EUR", "interval": "month"}
+        ]  # fmt: skip
+        payments: list[dict[str, Any]] = [
+            {"event_time": ago * day, "payment_id": f"p-{ago}", "customer_id": f"customer-{ago % 2}", "kind": kind,
+             "amount_minor": amount, "currency": currency, "status": "succeeded"}
+            for ago, kind, amount, currency in (
+                (0, "charge", 999, "EUR"), (2, "charge", 1099, "USD"), (3, "refund", 500, "EUR"),
+                (9, "chargeback", 999, "EUR"), (1, "chargeback_reversal", 999, "EUR"), (12, "charge", 999, "EUR"),
+            )
+        ]  # fmt: skip
+        events = {"playback": plays, "subscription": contracts, "payment": payments}
+        yield Example("fortnight", {"quotas": {"plays": 100, "active_users": 10}}, events)
+        yield Example("east_of_utc", events=events, time_zone="Asia/Kathmandu")
 
     def queries(self, window: Window) -> Mapping[str, ir.Table]:
         times = self._times(window)

@@ -16,9 +16,9 @@ Definitions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from collectors.analytics.engagement import MASK_DAYS, Activity
 from collectors.analytics.local_days import day_start, local_day, utc
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import Analytical
+from collectors.contract.example import Example
 from collectors.contract.tables import events, rollup
 from collectors.model.metric import Collection, Kind, MetricSpec, Sample, Unit, Window
 from collectors.model.rollups import STREAM_MS
@@ -139,6 +140,22 @@ class UserEngagementCollector(Analytical[UserEngagementConfig]):
         ACTIVE, STICKINESS, STICKINESS_L28, L7, L28, GROWTH, RETENTION, TRIANGLE, SESSIONS, SESSIONS_PER_USER,
         SESSION_DURATION, SKIP_RATE, STREAM_RATE, COMPLETION,
     )  # fmt: skip
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        plays = [
+            {
+                "event_time": timedelta(days=ago, minutes=7 * nth), "user_id": f"listener-{who}",
+                "track_id": f"track-{nth}", "ms_played": 90_000 * (nth % 3) + 15_000, "track_ms": 240_000,
+                "skipped": nth == 1,
+            }
+            for who, days in enumerate(((0, 1, 2, 3), (0, 1, 8, 9), (1, 20, 21), (40, 41), (2, 9, 16, 23, 30)))
+            for ago in days
+            for nth in range(3)
+        ]  # fmt: skip
+        yield Example("six_weeks", events={"playback": plays})
+        yield Example("new_years_night", events={"playback": plays}, end=datetime(2026, 1, 1, 6, tzinfo=UTC),
+                      time_zone="America/New_York")  # fmt: skip
 
     def queries(self, window: Window) -> Mapping[str, ir.Table]:
         zone = self.context.tenant.time_zone

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -20,6 +23,7 @@ from collectors.catalog.performance.system import (
 from collectors.catalog.performance.system.area import Area, Reading
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import Sampling
+from collectors.contract.example import Example
 from collectors.drivers.procfs import Procfs
 from collectors.errors import CollectorsError, LifecycleError, SourceUnavailable
 from collectors.model.metric import Collection, Issue, Sample, Window
@@ -34,6 +38,14 @@ _FIXED_AREAS: tuple[Area[Any], ...] = (
     kernel.AREA,
     cgroup.AREA,
 )
+
+_SMALL_HOST = {
+    "proc/stat": "cpu  400 0 100 500 0 0 0 0 0 0\ncpu0 400 0 100 500 0 0 0 0 0 0\nbtime 1770000000\nctxt 12\n",
+    "proc/meminfo": "MemTotal: 1000 kB\nMemFree: 250 kB\nMemAvailable: 500 kB\nBuffers: 10 kB\nCached: 200 kB\n",
+    "proc/loadavg": "0.50 0.25 0.10 1/80 4242\n",
+    "proc/self/mountinfo": "22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n",
+    "proc/self/cgroup": "0::/\n",
+}
 
 
 class SystemPerformanceConfig(CollectorConfig):
@@ -68,6 +80,19 @@ class SystemPerformanceCollector(Sampling[SystemPerformanceConfig]):
     _areas: tuple[Area[Any], ...] = ()
     _before: dict[str, Reading[Any]]
 
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield Example("small_host", files=_SMALL_HOST)
+        yield Example("without_processes", {"top_processes": 0}, files=_SMALL_HOST)
+        yield Example("not_linux", fails=SourceUnavailable)
+
+    @classmethod
+    def recorded(cls, folder: Path) -> Mapping[str, Any]:
+        """Return a reader of the kernel's files under ``folder``; each filesystem has 100 blocks, 40 of them used."""
+        room = os.statvfs_result((4096, 4096, 100, 60, 50, 1000, 900, 900, 0, 255))
+        roots = (str(folder / "proc"), str(folder / "sys"), str(folder / "sys/fs/cgroup"))
+        return {"procfs": Procfs(*roots, statvfs=lambda _: room, ticks_per_second=100, page_size=4096)}
+
     async def open(self) -> None:
         top = self.config.top_processes
         self._areas = (*_FIXED_AREAS, process.area(top)) if top else _FIXED_AREAS
@@ -83,7 +108,10 @@ class SystemPerformanceCollector(Sampling[SystemPerformanceConfig]):
         samples: list[Sample] = []
         for area in self._areas:
             if area.name in now:
-                samples += area.derive(now[area.name], self._before.get(area.name))
+                try:
+                    samples += tuple(area.derive(now[area.name], self._before.get(area.name)))
+                except (ValueError, LookupError):
+                    issues.append(_malformed(area.name))
         self._before = now
         room, unanswered = await self._filesystems(files)
         return Collection(samples=(*samples, *room), issues=(*issues, *unanswered))
@@ -108,7 +136,7 @@ class SystemPerformanceCollector(Sampling[SystemPerformanceConfig]):
             except CollectorsError as error:
                 issues.append(Issue(error.code, str(error), area.name))
             except (ValueError, LookupError):
-                issues.append(Issue("malformed", "the kernel's text is not what its manual says", area.name))
+                issues.append(_malformed(area.name))
             else:
                 if values is not None:
                     readings[area.name] = Reading(values, self.context.clock.monotonic())
@@ -133,6 +161,10 @@ class SystemPerformanceCollector(Sampling[SystemPerformanceConfig]):
             else:
                 samples += filesystem.derive(mount, room)
         return samples, issues
+
+
+def _malformed(area: str) -> Issue:
+    return Issue("malformed", "the kernel's text is not what its manual says", area)
 
 
 if __name__ == "__main__":

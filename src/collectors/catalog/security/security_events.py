@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from collectors.catalog.security.auth.successes import RecentSuccesses
 from collectors.catalog.security.auth.windows import SlidingWindows
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import CollectorContext, Streaming
+from collectors.contract.example import Example
 from collectors.model.batch import Batch
 from collectors.model.metric import Collection, Finding, Kind, MetricSpec, Sample, Unit, Window
 from collectors.model.status import Stability
@@ -168,6 +170,17 @@ class SecurityEventCollector(Streaming[SecurityEventConfig]):
         self._window_us = int(self.config.window_seconds * 1e6)
         self._step_us = max(1, self._window_us // _STEPS)
         self._reset()
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        quiet = [_attempt(60 + n, f"user-{n}", "success", "198.51.100.0/24") for n in range(6)]
+        guesses = [_attempt(300 - 20 * n, "ada", "failure", "203.0.113.0/24") for n in range(4)]
+        entry = [_attempt(200, "ada", "success", "203.0.113.0/24"), _attempt(190, "ada", "challenge", None)]
+        spraying = [_attempt(400 - n, f"victim-{n}", "locked", "192.0.2.0/24") for n in range(4)]
+        audit = [{"actor": "ops", "action": "role.grant", "resource": "role/admin", "outcome": "denied"}]
+        sharp = {"brute_force_failures": 3, "success_after_failures": 3, "spraying_principals": 3}
+        yield Example("quiet_day", events={"auth": quiet, "audit": audit})
+        yield Example("under_attack", sharp, {"auth": [*spraying, *guesses, *entry, *quiet], "audit": audit})
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -340,3 +353,9 @@ class SecurityEventCollector(Streaming[SecurityEventConfig]):
     def _settings(self) -> dict[str, Any]:
         shared = CollectorConfig.model_fields.keys()
         return {key: value for key, value in self.config.model_dump().items() if key not in shared}
+
+
+def _attempt(seconds_ago: int, who: str, outcome: str, network: str | None) -> dict[str, Any]:
+    """Return a sign-in for an example."""
+    when = timedelta(seconds=seconds_ago)
+    return {"event_time": when, "principal": who, "outcome": outcome, "method": "password", "ip": network}

@@ -1,0 +1,1 @@
+"""Comparing the variants of experiments: kernels over arrays, one element a comparison."""

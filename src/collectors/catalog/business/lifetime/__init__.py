@@ -1,0 +1,1 @@
+"""The parts of the customer lifetime value collector."""

@@ -1,0 +1,1 @@
+"""Collectors about models and experiments."""

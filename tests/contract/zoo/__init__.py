@@ -1,0 +1,1 @@
+"""Collectors that keep the contract, and for each check one that breaks it there and nowhere else."""
