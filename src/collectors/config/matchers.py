@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field
 
 _FORM = re.compile(r"\s*([a-z_][a-z0-9_.]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 
+_BEGINNING = r"^\s*[a-z_][a-z0-9_.]*\s*(=~|!~|!=|=)"
+
 
 def _check(text: str) -> str:
     match = _FORM.fullmatch(text)
@@ -26,7 +28,7 @@ def _check(text: str) -> str:
     return text
 
 
-MatcherText = Annotated[str, AfterValidator(_check), Field(max_length=500)]
+MatcherText = Annotated[str, AfterValidator(_check), Field(max_length=500, json_schema_extra={"pattern": _BEGINNING})]
 """One condition on a label; a label that is not there counts as empty. Quotes around the value are optional."""
 
 Matchers = Annotated[tuple[MatcherText, ...], Field(max_length=20)]
