@@ -20,7 +20,7 @@ from collectors.lake.maintenance import Maintenance
 
 log = structlog.get_logger()
 
-LOADER_NICENESS = 10
+LOADER_NICENESS = 5
 _MAX_LOAD_BYTES = 48 * 2**20
 _MAX_LOAD_RECORDS = 4096
 

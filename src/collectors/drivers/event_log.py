@@ -213,6 +213,8 @@ class LogReader:
         self._path: Path | None = None
         self._segment = memoryview(b"")
         self._offset = 0
+        # What is there already may have been to the disk and back. What is written from now on is read from memory.
+        self._verified_before = _durable_before(folder)
 
     @property
     def position(self) -> int:
@@ -225,7 +227,8 @@ class LogReader:
         """Return the next records, none if there are none yet; it ends with the one that reaches ``max_bytes``.
 
         ``bodies`` names the event types whose bodies are wanted; those of others are left in the file. Bodies are
-        views into the mapped file. Raises StorageUnavailable if the disk gives back something else than was written.
+        views into the mapped file. Raises StorageUnavailable if the disk gives back something else than was written; of
+        records written since this reader was made, only the heads are checked.
         """
         records: list[Record] = []
         size = 0
@@ -271,7 +274,8 @@ class LogReader:
         if placed is None or placed.record.position != self._after + 1:
             raise StorageUnavailable(damage(self._after + 1, path.name))
         wanted = bodies is None or placed.record.type in bodies
-        record = opened(self._segment, placed, path.name) if wanted else placed.record
+        verify = placed.record.position < self._verified_before
+        record = opened(self._segment, placed, path.name, verify=verify) if wanted else placed.record
         self._offset = placed.end
         self._after = record.position
         return record

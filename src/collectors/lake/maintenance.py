@@ -120,7 +120,7 @@ class Maintenance:
         order = [("tenant_id", "ascending"), ("log_position", "ascending")]
         day = pa.array([files[0].day] * rows.num_rows, pa.date32())
         rows = rows.sort_by(order).append_column("day", day)
-        added = table.write(rows, max(f.max_position for f in files)) if rows.num_rows else []
+        added = table.write(rows, max(f.max_position for f in files), small=True) if rows.num_rows else []
         self._replace(table, added, files, now_us, changes_data=changes_data)
 
     def _replace(
