@@ -41,7 +41,20 @@ from collectors.drivers.event_log import segment_paths
 TENANTS = ("acme", "zeta")
 HARMS = ("kill_gateway", "kill_worker", "kill_both", "tear", "refuse_gateway", "refuse_worker")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["collectors.server.gateway", "collectors.app.worker", "uvloop"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "collectors.server.gateway",
+        "collectors.app.worker",
+        "collectors.catalog.business.churn_analytics",
+        "collectors.catalog.business.customer_lifetime_value",
+        "collectors.catalog.business.revenue_metrics",
+        "collectors.catalog.business.tenant_business_metrics",
+        "collectors.catalog.business.user_engagement",
+        "collectors.catalog.ml.experiment_tracking",
+        "collectors.catalog.security.security_events",
+        "uvloop",
+    ]
+)
 
 
 def _gateway(text: str, listener: socket.socket) -> None:

@@ -89,7 +89,8 @@ class Tail:
     def stop(self) -> None:
         """Stop after the records in hand."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._reader.close()
 
     @property

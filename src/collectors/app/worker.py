@@ -126,11 +126,11 @@ class Worker:
     async def run(self) -> None:
         """Work until ``stop`` is called."""
         await self._bus.open()
-        await self._refresh_tenants()
-        self._tail.start()
-        self._load.start()
-        log.info("worker.started", position=self._lake.position)
+        self._load.start()  # before the collectors, which take a moment to be imported
         try:
+            await self._refresh_tenants()
+            self._tail.start()
+            log.info("worker.started", position=self._lake.position)
             async with asyncio.TaskGroup() as tasks:
                 for every, work in (
                     (LIVE_SECONDS, self._publish_live),
