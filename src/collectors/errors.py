@@ -41,10 +41,8 @@ class ConfigError(CollectorsError):
     def __init__(self, message: str, *, where: str = "", fix: str = "") -> None:
         self.where = where
         self.fix = fix
-        parts = [f"{where}: {message}" if where else message]
-        if fix:
-            parts.append(f"Fix: {fix}")
-        super().__init__(" ".join(parts))
+        told = f"{where}: {message}" if where else message
+        super().__init__(f"{told.rstrip('.')}. Fix: {fix}" if fix else told)
 
 
 class RetryableError(CollectorsError):

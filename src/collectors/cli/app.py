@@ -71,12 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("COLLECTORS_DEBUG") == "1":
             raise
         # Problems of a configuration each begin with their file and line, as tools that jump there expect.
-        print(error if hasattr(error, "problems") else f"collectors: {_sentences(str(error))}", file=sys.stderr)
+        print(error if hasattr(error, "problems") else f"collectors: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError | BadInput) else 1
     return 0
-
-
-def _sentences(message: str) -> str:
-    """Part what is wrong from its fix by a full stop, where the message does not end with one."""
-    wrong, sign, fix = message.rpartition(" Fix: ")
-    return f"{wrong.rstrip('.')}. Fix: {fix}" if sign else message

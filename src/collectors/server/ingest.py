@@ -32,6 +32,7 @@ from collectors.intake.pipeline import IntakePipeline
 from collectors.intake.prepare import Lane, Receipt, Submission
 from collectors.intake.segment import BATCH, CALLS, decode_segment
 from collectors.model.event_types import event_type
+from collectors.server.answers import SECURITY_HEADERS
 from collectors.server.auth import Authenticator
 from collectors.server.receipts import parts, receipt_dict
 
@@ -46,6 +47,7 @@ _SEGMENT_PATHS = frozenset(f"/v1/{call}" for call in (*CALLS, BATCH))
 _SEGMENT = ("", "")
 _NOT_POST = {"error": {"code": "method_not_allowed", "message": "events are sent to this address by POST alone"}}
 _THREAD_FROM_BYTES = 16_384
+_SECURITY = tuple((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items())
 T = TypeVar("T")
 _DISK_CHECK_SECONDS = 1.0
 
@@ -208,7 +210,7 @@ def _idempotency(headers: dict[bytes, bytes], tenant: str) -> bytes:
 
 async def _respond(send: Send, status: int, body: object, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
     payload = orjson.dumps(body)
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload)), *extra]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(payload)), *_SECURITY, *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
 
