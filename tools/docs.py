@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from collectors.app.profiles import page as tenants_page
 from collectors.cli.reference import command_reference
 from collectors.contract.collector import Analytical, BaseCollector, Streaming
 from collectors.contract.registry import collector_class, collector_names
@@ -121,6 +122,7 @@ PAGES = {
     "docs/cli.md": command_reference,
     "docs/events.md": events_page,
     "docs/collectors.md": collectors_page,
+    "docs/tenants.md": tenants_page,
     "THIRD_PARTY_NOTICES.md": notices_page,
 }
 

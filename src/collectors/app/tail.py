@@ -80,6 +80,8 @@ class Tail:
         self.first_unloaded: dict[str, tuple[int, int]] = {}
         """Tenant to (position, acked_us) of its oldest record that is not in the lake yet."""
         self._loaded = 0
+        self.last_progress = clock.monotonic()
+        """When the thread last looked at the log and was done with what it found."""
         self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
 
     def start(self) -> None:
@@ -109,9 +111,11 @@ class Tail:
             wanted = frozenset(type_name for _, type_name in self._observers())
             records = self._reader.read(max_records=256, max_bytes=8 * 2**20, bodies=wanted)
             if not records:
+                self.last_progress = self._clock.monotonic()
                 self._clock.block(POLL_SECONDS)
                 continue
             self._report(self._take(records))
+            self.last_progress = self._clock.monotonic()
 
     def _take(self, records: list[Record]) -> Progress:
         progress = Progress(records=len(records))

@@ -8,21 +8,23 @@ import gc
 import os
 import signal
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from collectors.alerting.desk import AlertDesk
-from collectors.app.crew import Crew
+from collectors.app.composition import Reach, services
 from collectors.app.folder import DataFolder
 from collectors.app.load import LoadLoop
 from collectors.app.tail import Observation, Progress, Tail
 from collectors.clock import SystemClock
 from collectors.config.alert_rule import AlertRule
 from collectors.config.server import ServerConfig
+from collectors.config.tenant import TenantConfig
 from collectors.contract.collector import BaseCollector, TenantLake
 from collectors.drivers.bus import BusPublisher
+from collectors.drivers.control_store import Tenant
 from collectors.drivers.event_log import tail_counts
 from collectors.drivers.sample_store import LabelledSample
 from collectors.drivers.streaming_store import StreamingStore
@@ -34,7 +36,9 @@ from collectors.model.alert import Alert, AlertState
 from collectors.model.batch import LedgerCounts
 from collectors.model.metric import Collection, Kind, MetricSpec, Sample, Unit
 from collectors.monitoring.frames import alert_frame, ledger_frame, samples_frame, status_frame, worker_frame
+from collectors.runtime.orchestrator import CollectorOrchestrator
 from collectors.runtime.runner import Runner
+from collectors.runtime.scheduler import Scheduler
 from collectors.runtime.self_metrics import SELF_METRICS, self_samples
 
 log = structlog.get_logger()
@@ -70,16 +74,29 @@ FRESHNESS = MetricSpec(
 OWN = (EVENTS, RATE, FRESHNESS, *SELF_METRICS)
 
 
-class Worker:
-    """Tail, loader, collectors, alerts and the bus of one data folder."""
+Subscriber = Callable[[Sequence[LabelledSample]], None]
+"""Is handed samples on the event loop as they come in; must not block."""
 
-    def __init__(self, config: ServerConfig, clock: SystemClock) -> None:
+
+def _exit() -> None:
+    os._exit(70)  # EX_SOFTWARE; nothing needs closing: all that counts is durable
+
+
+class Worker:
+    """Tail, loader, collectors, alerts and the bus of one data folder.
+
+    ``die`` is called when one of its active parts has died; in a process of its own that ends it, and the supervisor
+    starts it anew.
+    """
+
+    def __init__(self, config: ServerConfig, clock: SystemClock, *, die: Callable[[], None] = _exit) -> None:
         self._config = config
         self._clock = clock
-        self._folder = DataFolder(config.data, clock)
-        self._bus = BusPublisher(self._folder.bus)
-        firing = self._folder.samples.alerts(state=AlertState.FIRING, limit=100_000)
-        self._alerts = AlertDesk(config.alerting, self._folder.alerting, clock, firing)
+        self._die = die
+        self.folder = DataFolder(config.data, clock)
+        self._bus = BusPublisher(self.folder.bus)
+        firing = self.folder.samples.alerts(state=AlertState.FIRING, limit=100_000)
+        self.alerts = AlertDesk(config.alerting, self.folder.alerting, clock, firing)
         self._engine = DuckDBEngine(
             EngineLimits(
                 memory_bytes=config.lake.query_memory_bytes,
@@ -90,11 +107,18 @@ class Worker:
         )
         self._zones: dict[str, str] = {}
         self._retentions: dict[str, Mapping[str, int]] = {}
-        self._lake = Lake(self._folder.lake, self._folder.ledger, self._zone)
-        self._streaming = StreamingStore(self._folder.path / "streaming.db")
+        self._lake = Lake(self.folder.lake, self.folder.ledger, self._zone)
+        self._streaming = StreamingStore(self.folder.path / "streaming.db")
         position, states = self._streaming.load()
         self._saved_position = self._lake.position if position is None else position
         self._own_rules: dict[str, tuple[AlertRule, ...]] = {}
+        self.paused: set[str] = set()
+        """Tenants that are not monitored although they are on record."""
+        self.subscribers: list[Subscriber] = []
+        self.progress: dict[str, float] = {}
+        """Chore to the monotonic second at which it last came to its end."""
+        self.started = asyncio.Event()
+        self._refreshing = asyncio.Lock()
         # What waits to be stored about once a second, or until the disk takes it.
         self._declarations: dict[tuple[str, str], tuple[MetricSpec, ...]] = {}
         self._pending: list[LabelledSample] = []
@@ -104,19 +128,22 @@ class Worker:
         self._rate: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self.crew = Crew(clock, self._emit, self._tenant_lake, states, self._declare)
+        self.scheduler = Scheduler(clock)
+        reach = Reach(clock, self._tenant_lake)
+        wiring = services(reach, self.scheduler, self._emit, self._declare, self.alerts.register)
+        self.orchestrator = CollectorOrchestrator(wiring, states=states)
         self._tail = Tail(
-            self._folder.log,
+            self.folder.log,
             clock,
             after=self._saved_position,
-            observers=lambda: self.crew.observers,
+            observers=lambda: self.orchestrator.observers,
             report=self._report,
         )
         self._tail.loaded(self._lake.position)
         self._load = LoadLoop(
             self._lake,
             Maintenance(self._lake, self._retention),
-            self._folder.log,
+            self.folder.log,
             config.lake,
             clock,
             loaded=self._tail.loaded,
@@ -128,8 +155,9 @@ class Worker:
         await self._bus.open()
         self._load.start()  # before the collectors, which take a moment to be imported
         try:
-            await self._refresh_tenants()
+            await self.refresh()
             self._tail.start()
+            self.started.set()
             log.info("worker.started", position=self._lake.position)
             async with asyncio.TaskGroup() as tasks:
                 for every, work in (
@@ -137,16 +165,16 @@ class Worker:
                     (STORE_SECONDS, self._watch),
                     (STORE_SECONDS, self._store),
                     (SELF_SECONDS, self._tell_of_collectors),
-                    (TENANTS_SECONDS, self._refresh_tenants),
+                    (TENANTS_SECONDS, self.refresh),
                     (STATE_SECONDS, self._save_states),
                     (EXPIRE_SECONDS, self._expire),
                 ):
                     tasks.create_task(self._repeat(every, work))
-                delivering = tasks.create_task(self._alerts.run())
+                delivering = tasks.create_task(self.alerts.run())
                 await self._stop.wait()
                 delivering.cancel()
         finally:
-            await self.crew.stop()
+            await self.orchestrator.stop()
             await asyncio.to_thread(self._tail.stop)
             await asyncio.to_thread(self._load.stop)
             await self._store()
@@ -162,6 +190,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 await work()
+                self.progress[work.__name__] = self._clock.monotonic()
             except Exception:
                 # One chore's trouble, such as a full disk under the samples, must not end the others.
                 log.exception("worker.chore_failed", chore=work.__name__)
@@ -182,7 +211,7 @@ class Worker:
             self._observe(observation)
 
     def _observe(self, observation: Observation) -> None:
-        self.crew.deliver(observation)
+        self.orchestrator.deliver(observation.tenant, observation.collector, observation.collection)
 
     # What collectors report.
 
@@ -196,12 +225,14 @@ class Worker:
         ]
         self._pending.extend(labelled)
         if labelled:
+            for tell in self.subscribers:
+                tell(labelled)
             self._bus.publish(samples_frame(tenant, self._clock.now_us(), labelled))
         changed: list[Alert] = []
         for item in labelled:
-            changed += self._alerts.observe(tenant, collector.instance_name, item.sample, item.labels)
+            changed += self.alerts.observe(tenant, collector.instance_name, item.sample, item.labels)
         for finding in collection.findings:
-            changed += self._alerts.raise_finding(tenant, finding)
+            changed += self.alerts.raise_finding(tenant, finding)
         self._announce(changed)
 
     def _announce(self, alerts: Iterable[Alert]) -> None:
@@ -210,12 +241,10 @@ class Worker:
             self._changed_alerts[alert.id] = alert
             log.info("alert", tenant=alert.tenant, rule=alert.rule, state=alert.state, severity=alert.severity)
 
-    def _declare(self, collector: BaseCollector[Any]) -> None:
-        tenant = collector.context.tenant.id
-        self._declarations[tenant, collector.instance_name] = collector.emits
-        own = self._own_rules.get(tenant, ())
-        given = collector.config.alert_thresholds
-        self._announce(self._alerts.declare(tenant, collector.instance_name, collector.emits, given, own))
+    def _declare(self, collector: BaseCollector[Any], config: TenantConfig) -> None:
+        tenant, name, given = collector.context.tenant.id, collector.instance_name, collector.config.alert_thresholds
+        self._announce(self.alerts.declare(tenant, name, collector.emits, given, config.alert_rules))
+        self._declarations[tenant, name] = collector.emits
 
     # Chores.
 
@@ -232,31 +261,31 @@ class Worker:
 
     async def _watch(self) -> None:
         """End the process if one of its active parts died, so that the supervisor starts it anew."""
-        alive = {"tail": self._tail.is_alive, "load": self._load.is_alive, "scheduler": self.crew.scheduler.is_alive}
+        alive = {"tail": self._tail.is_alive, "load": self._load.is_alive, "scheduler": self.scheduler.is_alive}
         if not all(alive.values()):
             log.error("worker.part_died", **alive)
-            os._exit(70)  # EX_SOFTWARE; nothing needs closing: all that counts is durable
+            self._die()
 
     async def _tell_of_collectors(self) -> None:
         """Add what the collectors cost and how they do to the samples, so that it is charted and alerted on."""
         now = self._clock.now_us()
-        for tenant in self.crew.tenants:
-            for status in self.crew.statuses(tenant):
+        for tenant in self.orchestrator.tenants:
+            for status in self.orchestrator.statuses(tenant):
                 labels = (("collector", status.name),)
                 for sample in self_samples(status, now):
                     self._pending.append(LabelledSample(tenant, sample, labels))
-                    self._announce(self._alerts.observe(tenant, "intake", sample, labels))
+                    self._announce(self.alerts.observe(tenant, "intake", sample, labels))
 
     async def _store(self) -> None:
         """Store what came up in the last second, and publish what is told once a second."""
         now = self._clock.now_us()
-        self._announce(self._alerts.expire())
+        self._announce(self.alerts.expire())
         with self._tail.lock:
             counters: dict[str, list[LabelledSample]] = {}
             for tenant, type_ in self._tail.counts:
                 counters.setdefault(tenant, []).extend(self._counter_samples(tenant, type_, now))
             waiting = dict(self._tail.first_unloaded)
-        for tenant in self.crew.tenants:
+        for tenant in self.orchestrator.tenants:
             self._rate[tenant] = self._measure_rate(tenant)
             fresh = max(0.0, (now - waiting[tenant][1]) / 1e6) if tenant in waiting else 0.0
             own = [
@@ -266,9 +295,9 @@ class Worker:
             ]
             self._pending.extend(own)
             for item in own:
-                self._announce(self._alerts.observe(tenant, "intake", item.sample, item.labels))
+                self._announce(self.alerts.observe(tenant, "intake", item.sample, item.labels))
             self._bus.publish(samples_frame(tenant, now, own))
-            self._bus.publish(status_frame(tenant, self.crew.statuses(tenant), fresh, self._rate[tenant]))
+            self._bus.publish(status_frame(tenant, self.orchestrator.statuses(tenant), fresh, self._rate[tenant]))
         pending, self._pending = self._pending, []
         changed, self._changed_alerts = self._changed_alerts, {}
         try:
@@ -278,24 +307,24 @@ class Worker:
             self._pending = [*pending, *self._pending][-MAX_PENDING:]
             self._changed_alerts = changed | self._changed_alerts
             raise
-        await self._alerts.save()
-        for tenant in self.crew.tenants:
+        await self.alerts.save()
+        for tenant in self.orchestrator.tenants:
             mine = {type_: c for (owner, type_), c in counts.items() if owner == tenant}
             self._bus.publish(ledger_frame(tenant, mine))
-        behind = sum(c.rows for c in await asyncio.to_thread(tail_counts, self._folder.log, after=self._lake.position))
+        behind = sum(c.rows for c in await asyncio.to_thread(tail_counts, self.folder.log, after=self._lake.position))
         self._bus.publish(worker_frame(now, self._lake.position, behind, self._load.blocked_by))
 
     def _write_and_count(
         self, pending: list[LabelledSample], changed: list[Alert]
     ) -> dict[tuple[str, str], LedgerCounts]:
         for key in list(self._declarations):
-            self._folder.samples.declare(*key, self._declarations[key])
+            self.folder.samples.declare(*key, self._declarations[key])
             del self._declarations[key]
         if pending:
-            self._folder.samples.add(pending)
+            self.folder.samples.add(pending)
         if changed:
-            self._folder.samples.put_alerts(changed)
-        return self._folder.ledger.counts()
+            self.folder.samples.put_alerts(changed)
+        return self.folder.ledger.counts()
 
     def _counter_samples(self, tenant: str, type_: str, now: int) -> list[LabelledSample]:
         counts = self._tail.counts[tenant, type_]
@@ -320,38 +349,53 @@ class Worker:
         self._rates[tenant] = (now, total)
         return max(0.0, (total - before) / max(1e-3, now - then))
 
-    async def _refresh_tenants(self) -> None:
-        tenants = await asyncio.to_thread(self._folder.control.tenants)
+    async def refresh(self) -> None:
+        """Follow the tenants on record: start, change and stop collectors as their configurations say."""
+        async with self._refreshing:  # whoever read the record first must not have the last word
+            await self._follow(await asyncio.to_thread(self.folder.control.tenants))
+
+    async def _follow(self, tenants: Sequence[Tenant]) -> None:
         self._zones = {t.id: t.config.time_zone for t in tenants}
         self._retentions = {t.id: t.config.retention_days for t in tenants}
-        self._own_rules = {t.id: t.config.alert_rules for t in tenants}
-        known = set(self.crew.tenants)
-        await self.crew.match(tenants)
-        for tenant in set(self.crew.tenants) - known:
+        rules, self._own_rules = self._own_rules, {t.id: t.config.alert_rules for t in tenants}
+        known = set(self.orchestrator.tenants)
+        await self.orchestrator.match({t.id: t.config for t in tenants if t.id not in self.paused})
+        now = set(self.orchestrator.tenants)
+        for tenant in (t for t in now if t not in known or rules.get(t) != self._own_rules[t]):
             self._declarations[tenant, "intake"] = OWN
-            self._announce(self._alerts.declare(tenant, "intake", OWN, {}, self._own_rules[tenant]))
-        running = {(t, s.name) for t in self.crew.tenants for s in self.crew.statuses(t)}
-        running |= {(t, "intake") for t in self.crew.tenants}
-        for tenant, collector in self._alerts.declared - running:
-            self._announce(self._alerts.withdraw(tenant, collector))
+            self._announce(self.alerts.declare(tenant, "intake", OWN, {}, self._own_rules[tenant]))
+        running = {(t, s.name) for t in now for s in self.orchestrator.statuses(t)} | {(t, "intake") for t in now}
+        for tenant, collector in self.alerts.declared - running:
+            self._announce(self.alerts.withdraw(tenant, collector))
 
     async def _save_states(self) -> None:
         with self._tail.lock:
-            position, states = self._tail.position, self.crew.snapshots()
+            position, states = self._tail.position, self.orchestrator.snapshots()
         await asyncio.to_thread(self._streaming.save, position, states)
         self._saved_position = position
 
     async def _expire(self) -> None:
         before = self._clock.now_us() - self._config.samples_days * 86_400 * 10**6
-        await asyncio.to_thread(self._folder.samples.expire, before)
-        await asyncio.to_thread(self._folder.alerting.expire, before)
+        await asyncio.to_thread(self.folder.samples.expire, before)
+        await asyncio.to_thread(self.folder.alerting.expire, before)
 
     # What others ask.
+
+    def pulse(self) -> dict[str, tuple[float, float]]:
+        """Return for each active part the seconds since it last got on, and how many are normal."""
+        now, care = self._clock.monotonic(), self._config.lake.load_seconds
+        return {
+            "tail": (now - self._tail.last_progress, 10.0),
+            "load": (now - self._load.last_progress, 30.0 + care),
+            "scheduler": (self.scheduler.overdue, 10.0),
+            "store": (now - self.progress.get("_store", now), 30.0),
+            "tenants": (now - self.progress.get("refresh", now), 30.0),
+        }
 
     def _zone(self, tenant: str) -> str:
         zone = self._zones.get(tenant)
         if zone is None:
-            zone = self._zones[tenant] = self._folder.control.tenant(tenant).config.time_zone
+            zone = self._zones[tenant] = self.folder.control.tenant(tenant).config.time_zone
         return zone
 
     def _retention(self) -> dict[str, Mapping[str, int]]:

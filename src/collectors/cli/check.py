@@ -73,11 +73,11 @@ def _print_summary(config: ServerConfig) -> None:
 def _tenants(config: ServerConfig) -> str:
     if not (config.data / "control.db").exists():
         return "The folder is new: the server would begin with the operator's own tenant and make an admin key."
-    from collectors.app.crew import collectors_for
     from collectors.app.folder import DataFolder
+    from collectors.app.profiles import plan
 
     lines = [
-        f"  {tenant.id}: {', '.join(sorted(collectors_for(tenant.id, tenant.config)))}"
+        f"  {tenant.id}: {', '.join(sorted(plan(tenant.id, tenant.config).collectors))}"
         for tenant in DataFolder(config.data).control.tenants()
     ]
     return "\n".join(["It would run the collectors of these tenants:", *lines])

@@ -41,7 +41,7 @@ def create_tenants(folder: DataFolder) -> dict[str, str]:
     keys = {}
     for profile in DEMO_TENANTS:
         if profile.id not in there:
-            config = TenantConfig(time_zone=profile.time_zone, currency=profile.currency)
+            config = TenantConfig(profile="enterprise", time_zone=profile.time_zone, currency=profile.currency)
             folder.control.put_tenant(profile.id, config)
         folder.keys.create(profile.id)
         # Only hashes of keys are kept, so the last run's can't be used again.

@@ -24,7 +24,8 @@ import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -141,7 +142,10 @@ class BaseCollector(ABC, Generic[C]):
 
     def _host(self) -> Host:
         if self.context.host is None:
-            raise LifecycleError(f"{self.name} has no host to run it; create it by create_collector_for_tenant()")
+            # It stands alone and brings a small host of its own. Only the front door knows where that lives.
+            host: Host = import_module("collectors").lone_host(self)
+            self.context = replace(self.context, host=host)
+            return host
         return self.context.host
 
 

@@ -128,6 +128,11 @@ class Runner:
         """Id of the tenant the collector works for."""
         return self.collector.context.tenant.id
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._job is not None
+
     def start(self) -> None:
         """Begin to run; nothing happens if it runs already."""
         if self._job is not None:

@@ -156,6 +156,11 @@ class Scheduler:
         """False if the timekeeper died: then nothing runs any more, and the process should be started anew."""
         return self._timekeeper is None or not self._timekeeper.done()
 
+    @property
+    def overdue(self) -> float:
+        """Seconds since the timekeeper should have looked at the timetable; 0 if it is in time."""
+        return max(0.0, self.clock.monotonic() - self._timetable.next)
+
     def figures(self) -> SchedulerFigures:
         """Report how the scheduler is doing."""
         return SchedulerFigures(
