@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ScalingPolicy:
-    """Bounds and temper of the decision. Times are seconds; ``target`` and ``tolerance`` are ratios.
+    """Bounds and temper of the decision. Times are seconds; ``target``, ``ceiling`` and ``tolerance`` are ratios.
 
+    The size is the one that comes nearest to ``target``, but never one at which utilisation would be above ``ceiling``.
     ``tolerance`` is what utilisation may be off the target, as a part of it, before anything is done. A size is given
     up only if nothing in the last ``shrink_after_seconds`` asked for as much. One decision at most multiplies the
     size by ``growth``. ``lag_allowed_seconds`` and ``lateness_allowed_seconds`` are what is normal.
@@ -26,8 +27,9 @@ class ScalingPolicy:
     minimum: int = 1
     maximum: int = 64
     target: float = 0.85
+    ceiling: float = 0.95
     tolerance: float = 0.05
-    shrink_after_seconds: float = 300.0
+    shrink_after_seconds: float = 180.0
     growth: float = 2.0
     drain_seconds: float = 60.0
     lag_allowed_seconds: float = 5.0
@@ -36,8 +38,10 @@ class ScalingPolicy:
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.maximum:
             raise ValueError("minimum must be 1 or more and no more than maximum")
-        if not 0 < self.target <= 1 or not 0 <= self.tolerance < 1:
-            raise ValueError("target must be above 0 and at most 1, tolerance at least 0 and below 1")
+        if not 0 < self.target <= self.ceiling <= 1 or self.tolerance < 0:
+            raise ValueError("target must be above 0, ceiling no less and at most 1, tolerance not negative")
+        if self.target * (1 + self.tolerance) > self.ceiling:
+            raise ValueError("the tolerance above the target must stay below the ceiling")
         if self.growth <= 1 or self.drain_seconds <= 0 or self.shrink_after_seconds < 0:
             raise ValueError("growth must be above 1, drain_seconds above 0 and shrink_after_seconds not negative")
 
@@ -93,9 +97,11 @@ def wish(policy: ScalingPolicy, load: Load) -> Decision:
     """Return the size this one measurement asks for, within the bounds; never less for more load."""
     if load.workers == 0:
         return Decision(_bounded(policy, load.starting or policy.minimum), "nothing is ready yet")
-    ratio = demand(policy, load) / (load.workers * policy.target)
-    # A hair less than the quotient, lest rounding in it ask for a worker more.
-    size, reason = math.ceil(ratio * load.workers - 1e-9), "utilisation"
+    work = demand(policy, load)
+    ratio = work / (load.workers * policy.target)
+    # The size nearest to the target, unless that leaves too little to spare; a hair less, lest rounding add a worker.
+    size = max(math.floor(work / policy.target + 0.5), math.ceil(work / policy.ceiling - 1e-9))
+    reason = "utilisation"
     if abs(ratio - 1) <= policy.tolerance:
         size, reason = load.workers, "on target"
     elif load.lag_seconds > policy.lag_allowed_seconds and ratio > 1:

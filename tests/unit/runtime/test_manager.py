@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.clock import ManualClock
 
 from collectors.config.collector import CollectorConfig
 from collectors.config.tenant import TenantConfig
@@ -20,7 +20,6 @@ from collectors.runtime.manager import CollectorManager, Services, TenantPlan
 from collectors.runtime.orchestrator import CollectorOrchestrator
 from collectors.runtime.scaling import Load, ScalingPolicy
 from collectors.runtime.scheduler import Scheduler
-from tests.support.clock import ManualClock
 
 VALUE = MetricSpec("test.value", Kind.GAUGE, Unit.COUNT, "A value.")
 
@@ -125,9 +124,9 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> World:
     Tally.made = Other.made = 0
-    yield World()
+    return World()
 
 
 async def test_a_manager_runs_what_the_configuration_plans_and_reports_each_by_name(world: World) -> None:
@@ -172,7 +171,7 @@ async def test_another_time_zone_concerns_every_collector_also_those_added_by_ha
     await manager.apply(TenantConfig(time_zone="Europe/Stockholm"))
     assert Tally.made == 2
     states = {name: s.state for name, s in (await manager.get_collector_status()).items()}
-    assert states == {s: State.STARTING for s in ("tally", "memory", "mine")} | {"idle": State.STOPPED}
+    assert states == dict.fromkeys(("tally", "memory", "mine"), State.STARTING) | {"idle": State.STOPPED}
     anew = next(iter(manager.streaming()))
     assert anew.context.tenant.time_zone == "Europe/Stockholm"
     assert isinstance(anew, Memory)
