@@ -20,7 +20,7 @@ from collectors.errors import BadInput, ConfigError, LifecycleError, UnknownName
 from collectors.model.status import State
 from collectors.monitoring.health import HealthChecker
 from tests.e2e.conftest import StartServer
-from tests.e2e.embedded_support import sooner_or_later
+from tests.e2e.embedded_support import execute, sooner_or_later
 from tests.e2e.forms import playback
 
 SMALL = TenantConfig(real_time_enabled=False)
@@ -200,3 +200,13 @@ async def test_a_part_that_dies_ends_monitoring_and_the_next_call_begins_anew(
     await sooner_or_later(lambda: platform._worker is None)
     monkeypatch.undo()
     assert (await platform.get_tenant_status("acme")).healthy
+
+
+async def test_the_guides_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTORS_DATA", str(tmp_path / "data"))
+    guide = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text()
+    example = guide.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    await execute(example, names)
+    assert names["status"].tenant == "acme"
+    assert [t.id for t in DataFolder(tmp_path / "data").control.tenants()] == ["acme", "platform"]
