@@ -79,7 +79,10 @@ async def test_settings_are_checked_before_anything_changes(platform: EmbeddedOr
     with pytest.raises(UnknownName):
         await platform.unregister_tenant_collectors("acme")
     with pytest.raises(UnknownName):
-        await platform.subscribe("acme", lambda _samples: None)
+        platform.subscribe("acme", lambda _samples: None)
+    await platform.shutdown()
+    with pytest.raises(UnknownName, match="initialize_tenant_monitoring"):
+        platform.subscribe("acme", lambda _samples: None)
 
 
 async def test_a_change_of_level_changes_intervals_and_unregistering_stops(platform: EmbeddedOrchestrator) -> None:
@@ -106,7 +109,7 @@ async def test_a_subscriber_is_handed_the_samples_of_its_tenant_alone(platform: 
         manager = await platform.register_tenant_collectors(tenant, SMALL)
         await manager.add("system_performance", CollectorConfig(interval_seconds=0.2))
     seen: list[str] = []
-    end = await platform.subscribe("one", lambda samples: seen.extend(s.tenant for s in samples))
+    end = platform.subscribe("one", lambda samples: seen.extend(s.tenant for s in samples))
     await sooner_or_later(lambda: len(seen) > 100)
     assert set(seen) == {"one"}
     end()

@@ -21,7 +21,7 @@ from collectors.config.collector import CollectorConfig
 from collectors.config.server import ServerConfig
 from collectors.config.tenant import TenantConfig
 from collectors.contract.collector import BaseCollector
-from collectors.errors import ConfigError, LifecycleError
+from collectors.errors import ConfigError, LifecycleError, UnknownName
 from collectors.model.alert import Alert
 from collectors.model.status import CollectorStatus, State
 from collectors.monitoring.health import ComponentHealth, HealthChecker, aged
@@ -101,12 +101,14 @@ class EmbeddedOrchestrator:
         firing = tuple(worker.alerts.firing(tenant_id))
         return TenantMonitoringStatus(tenant_id, manager.config, await manager.get_collector_status(), firing)
 
-    async def subscribe(self, tenant_id: str, take: Subscriber) -> Callable[[], None]:
+    def subscribe(self, tenant_id: str, take: Subscriber) -> Callable[[], None]:
         """Have a tenant's samples handed to ``take`` as they come in, on the event loop; call what comes back to end.
 
         ``take`` must not block. Raises UnknownName if the tenant is not monitored.
         """
-        worker = await self._running()
+        worker = self._worker
+        if worker is None:
+            raise UnknownName("no tenant is monitored in this process; await initialize_tenant_monitoring() first")
         worker.orchestrator.manager(tenant_id)
 
         def pass_on(samples: Sequence[LabelledSample]) -> None:
