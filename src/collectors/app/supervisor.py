@@ -102,8 +102,8 @@ class Supervisor:
         descriptor = listener.fileno()
         self._clock = clock
         self._children: Sequence[_Child] = (
+            _Child("gateway", [*run, "gateway", text, str(descriptor)], (descriptor,)),  # first: somebody waits for it
             _Child("worker", [*run, "worker", text]),
-            _Child("gateway", [*run, "gateway", text, str(descriptor)], (descriptor,)),
         )
         self._stopping = threading.Event()
 
@@ -147,7 +147,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Stop the gateway first, so that the worker can load what it accepted last."""
-        for child in reversed(self._children):
+        for child in self._children:
             if child.process is None:
                 continue
             child.process.send_signal(signal.SIGTERM)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -80,12 +81,14 @@ class Worker:
         self._bus = BusPublisher(self._folder.bus)
         firing = self._folder.samples.alerts(state=AlertState.FIRING, limit=100_000)
         self._alerts = AlertDesk(config.alerting, self._folder.alerting, clock, firing)
+        shutil.rmtree(self._folder.spill, ignore_errors=True)  # what a killed worker left
         self._engine = DuckDBEngine(
             EngineLimits(
                 memory_bytes=config.lake.query_memory_bytes,
                 threads=config.lake.query_threads,
                 timeout_seconds=config.lake.query_timeout_seconds,
                 concurrency=1,
+                spill=self._folder.spill,
             )
         )
         self._zones: dict[str, str] = {}
@@ -366,7 +369,6 @@ class Worker:
 
 async def work(config: ServerConfig) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    os.nice(5)  # the gateway's answers come first
     worker = Worker(config, SystemClock())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

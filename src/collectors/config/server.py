@@ -52,8 +52,8 @@ class LakeConfig(Model):
     compact_seconds: float = Field(default=60.0, gt=0)
     """Seconds between two looks for small files to merge and old ones to delete."""
 
-    query_memory_bytes: int = Field(default=512 * MIB, ge=64 * MIB)
-    """Memory for queries over the lake."""
+    query_memory_bytes: int = Field(default=256 * MIB, ge=64 * MIB)
+    """Memory for queries over the lake; what does not fit goes to the folder ``spill`` for a while."""
 
     query_threads: int = Field(default=1, ge=1)
     """Threads for queries over the lake."""
