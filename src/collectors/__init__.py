@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collectors.catalog.business.tenant_business_metrics import TenantBusinessMetricsCollector
     from collectors.catalog.business.user_engagement import UserEngagementCollector
     from collectors.catalog.ml.experiment_tracking import ExperimentTrackingCollector
+    from collectors.catalog.performance.load_balancer import LoadBalancerCollector
     from collectors.catalog.performance.system_performance import SystemPerformanceCollector
     from collectors.catalog.security.security_events import SecurityEventCollector
     from collectors.config.collector import CollectorConfig
@@ -29,6 +30,7 @@ __all__ = [
     "CollectorConfig",
     "CustomerLifetimeValueCollector",
     "ExperimentTrackingCollector",
+    "LoadBalancerCollector",
     "RevenueMetricsCollector",
     "SecurityEventCollector",
     "SystemPerformanceCollector",
@@ -44,6 +46,7 @@ _HOMES = {
     "CollectorConfig": "config.collector",
     "CustomerLifetimeValueCollector": "catalog.business.customer_lifetime_value",
     "ExperimentTrackingCollector": "catalog.ml.experiment_tracking",
+    "LoadBalancerCollector": "catalog.performance.load_balancer",
     "RevenueMetricsCollector": "catalog.business.revenue_metrics",
     "SecurityEventCollector": "catalog.security.security_events",
     "SystemPerformanceCollector": "catalog.performance.system_performance",
