@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collectors.catalog.business.user_engagement import UserEngagementCollector
     from collectors.catalog.ml.experiment_tracking import ExperimentTrackingCollector
     from collectors.catalog.performance.load_balancer import LoadBalancerCollector
+    from collectors.catalog.performance.redis_performance import RedisPerformanceCollector
     from collectors.catalog.performance.system_performance import SystemPerformanceCollector
     from collectors.catalog.security.security_events import SecurityEventCollector
     from collectors.config.collector import CollectorConfig
@@ -31,6 +32,7 @@ __all__ = [
     "CustomerLifetimeValueCollector",
     "ExperimentTrackingCollector",
     "LoadBalancerCollector",
+    "RedisPerformanceCollector",
     "RevenueMetricsCollector",
     "SecurityEventCollector",
     "SystemPerformanceCollector",
@@ -47,6 +49,7 @@ _HOMES = {
     "CustomerLifetimeValueCollector": "catalog.business.customer_lifetime_value",
     "ExperimentTrackingCollector": "catalog.ml.experiment_tracking",
     "LoadBalancerCollector": "catalog.performance.load_balancer",
+    "RedisPerformanceCollector": "catalog.performance.redis_performance",
     "RevenueMetricsCollector": "catalog.business.revenue_metrics",
     "SecurityEventCollector": "catalog.security.security_events",
     "SystemPerformanceCollector": "catalog.performance.system_performance",

@@ -78,7 +78,10 @@ def bind(config: ServerConfig) -> socket.socket:
 
 
 def prepare_folder(folder: DataFolder) -> str:
-    """Create the operator's tenant and, at the first start, an admin key; return the admin key."""
+    """Create the databases, the operator's tenant and, at the first start, an admin key; return the admin key."""
+    # Both processes open these. SQLite does not wait for another process that is changing to WAL at the same moment.
+    for store in (folder.ledger, folder.samples, folder.alerting):
+        assert store is not None
     with contextlib.suppress(UnknownName):
         folder.control.tenant(PLATFORM_TENANT)
         folder.keys.keyset(PLATFORM_TENANT)
