@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collectors.catalog.business.tenant_business_metrics import TenantBusinessMetricsCollector
     from collectors.catalog.business.user_engagement import UserEngagementCollector
     from collectors.catalog.ml.experiment_tracking import ExperimentTrackingCollector
+    from collectors.catalog.performance.database_performance import DatabasePerformanceCollector
     from collectors.catalog.performance.load_balancer import LoadBalancerCollector
     from collectors.catalog.performance.redis_performance import RedisPerformanceCollector
     from collectors.catalog.performance.system_performance import SystemPerformanceCollector
@@ -30,6 +31,7 @@ __all__ = [
     "ChurnAnalyticsCollector",
     "CollectorConfig",
     "CustomerLifetimeValueCollector",
+    "DatabasePerformanceCollector",
     "ExperimentTrackingCollector",
     "LoadBalancerCollector",
     "RedisPerformanceCollector",
@@ -47,6 +49,7 @@ _HOMES = {
     "ChurnAnalyticsCollector": "catalog.business.churn_analytics",
     "CollectorConfig": "config.collector",
     "CustomerLifetimeValueCollector": "catalog.business.customer_lifetime_value",
+    "DatabasePerformanceCollector": "catalog.performance.database_performance",
     "ExperimentTrackingCollector": "catalog.ml.experiment_tracking",
     "LoadBalancerCollector": "catalog.performance.load_balancer",
     "RedisPerformanceCollector": "catalog.performance.redis_performance",
