@@ -16,12 +16,14 @@ import structlog
 
 from collectors.alerting.desk import AlertDesk
 from collectors.app.crew import Crew
+from collectors.app.export import WorkerExports
 from collectors.app.folder import DataFolder
 from collectors.app.load import LoadLoop
 from collectors.app.tail import Observation, Progress, Tail
 from collectors.clock import SystemClock
 from collectors.config.alert_rule import AlertRule
 from collectors.config.server import ServerConfig
+from collectors.config.tenant import PLATFORM_TENANT
 from collectors.contract.collector import BaseCollector, TenantLake
 from collectors.drivers.bus import BusPublisher
 from collectors.drivers.event_log import tail_counts
@@ -37,6 +39,7 @@ from collectors.model.metric import Collection, Kind, MetricSpec, Sample, Unit
 from collectors.monitoring.frames import alert_frame, ledger_frame, samples_frame, status_frame, worker_frame
 from collectors.runtime.runner import Runner
 from collectors.runtime.self_metrics import SELF_METRICS, self_samples
+from collectors.runtime.sink_metrics import SINK_METRICS
 
 log = structlog.get_logger()
 
@@ -107,6 +110,7 @@ class Worker:
         self._rate: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._exports = WorkerExports(self._folder.path / "sinks", clock, lambda: self.crew.tenants)
         self.crew = Crew(clock, self._emit, self._tenant_lake, states, self._declare)
         self._tail = Tail(
             self._folder.log,
@@ -129,6 +133,7 @@ class Worker:
     async def run(self) -> None:
         """Work until ``stop`` is called."""
         await self._bus.open()
+        self._exports.start(self._config.sinks)
         self._load.start()  # before the collectors, which take a moment to be imported
         try:
             await self._refresh_tenants()
@@ -150,6 +155,7 @@ class Worker:
                 delivering.cancel()
         finally:
             await self.crew.stop()
+            await self._exports.stop()
             await asyncio.to_thread(self._tail.stop)
             await asyncio.to_thread(self._load.stop)
             await self._store()
@@ -200,6 +206,7 @@ class Worker:
         self._pending.extend(labelled)
         if labelled:
             self._bus.publish(samples_frame(tenant, self._clock.now_us(), labelled))
+            self._exports.publish(tenant, labelled, collector.emits)
         changed: list[Alert] = []
         for item in labelled:
             changed += self._alerts.observe(tenant, collector.instance_name, item.sample, item.labels)
@@ -267,6 +274,9 @@ class Worker:
                 LabelledSample(tenant, Sample(FRESHNESS.name, fresh, (), now), ()),
                 *counters.get(tenant, ()),
             ]
+            if tenant == PLATFORM_TENANT:
+                own += self._exports.samples(now)
+            self._exports.publish(tenant, own, (*OWN, *SINK_METRICS))
             self._pending.extend(own)
             for item in own:
                 self._announce(self._alerts.observe(tenant, "intake", item.sample, item.labels))
@@ -331,8 +341,9 @@ class Worker:
         known = set(self.crew.tenants)
         await self.crew.match(tenants)
         for tenant in set(self.crew.tenants) - known:
-            self._declarations[tenant, "intake"] = OWN
-            self._announce(self._alerts.declare(tenant, "intake", OWN, {}, self._own_rules[tenant]))
+            specs = (*OWN, *SINK_METRICS) if tenant == PLATFORM_TENANT else OWN
+            self._declarations[tenant, "intake"] = specs
+            self._announce(self._alerts.declare(tenant, "intake", specs, {}, self._own_rules[tenant]))
         running = {(t, s.name) for t in self.crew.tenants for s in self.crew.statuses(t)}
         running |= {(t, "intake") for t in self.crew.tenants}
         for tenant, collector in self._alerts.declared - running:

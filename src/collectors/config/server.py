@@ -8,6 +8,7 @@ from pydantic import Field
 
 from collectors.config.alerting import AlertingConfig
 from collectors.config.collector import Model
+from collectors.config.sinks import Sinks
 
 MIB = 2**20
 
@@ -85,6 +86,9 @@ class ServerConfig(Model):
 
     lake: LakeConfig = LakeConfig()
     """How the log is loaded and kept."""
+
+    sinks: Sinks = Field(default_factory=dict)
+    """Where samples are handed on to, by a name of your choice."""
 
     alerting: AlertingConfig = AlertingConfig()
     """Rules for all tenants, and who is told of alerts."""
