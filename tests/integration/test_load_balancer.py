@@ -83,6 +83,17 @@ def balancer(tmp_path: Path, web: list[Site]) -> Iterator[Haproxy]:
         yield running
 
 
+def served(running: Haproxy, requests: int) -> None:
+    """Wait until HAProxy has counted the requests, which it does a moment after their answers."""
+
+    def counted() -> bool:
+        head, *rows = (line.split(",") for line in running.ask("show stat").lstrip("# ").splitlines() if line)
+        (backend,) = [row for row in rows if row[:2] == ["app0", "BACKEND"]]
+        return int(backend[head.index("hrsp_2xx")]) >= requests
+
+    wait_until(counted, f"{requests} requests are counted")
+
+
 def settings(running: Haproxy, way: str) -> dict[str, Any]:
     ways = {
         "socket": {"address": f"unix:{running.socket}"},
@@ -96,6 +107,7 @@ def settings(running: Haproxy, way: str) -> dict[str, Any]:
 async def test_haproxy_is_told_alike_by_socket_csv_and_prometheus_page(balancer: Haproxy, way: str) -> None:
     for number in range(6):
         assert fetch(f"http://127.0.0.1:{balancer.port}/{number}")[0] == 200
+    served(balancer, 6)
     async with collector(**settings(balancer, way)) as lb:
         collection = await lb.collect(WINDOW)
     got = values(collection)
@@ -115,6 +127,7 @@ async def test_every_value_is_that_of_the_prometheus_page(balancer: Haproxy) -> 
     """The page is written by HAProxy's own exporter: an oracle for what we make of the CSV of the socket."""
     for number in range(5):
         fetch(f"http://127.0.0.1:{balancer.port}/{number}")
+    served(balancer, 5)
     async with (
         collector(**settings(balancer, "socket")) as by_socket,
         collector(**settings(balancer, "prometheus")) as by_page,
@@ -137,6 +150,7 @@ async def test_shared_metrics_are_those_of_debians_exporter(balancer: Haproxy, t
         pytest.skip("NOT TESTED: no exporter to compare with; apt-get install prometheus-haproxy-exporter")
     for number in range(7):
         fetch(f"http://127.0.0.1:{balancer.port}/{number}")
+    served(balancer, 7)
     (port,) = free_ports(1)
     scrape = f"--haproxy.scrape-uri=http://{USER}:{PASSWORD}@127.0.0.1:{balancer.stats_port}/stats;csv"
     url = f"http://127.0.0.1:{port}/metrics"
