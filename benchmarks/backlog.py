@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 import urllib.request
+import uuid
 from pathlib import Path
 
 from benchmarks.event_path import drive
@@ -79,7 +80,7 @@ def _restart(server: Server) -> float:
     tenant, key = next(iter(server.keys.items()))
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.port}/v1/tenants/{tenant}/events/playback",
-        data=json.dumps({"track_id": "t", "ms_played": 1}).encode(),
+        data=json.dumps({"event_id": str(uuid.uuid4()), "track_id": "t", "ms_played": 1}).encode(),
         headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
     while True:

@@ -14,7 +14,7 @@ WORKLOADS: dict[str, dict[str, object]] = {
     "P1": {"format": "arrow", "batch_rows": 10_000, "connections": 4},
     "P1-plain": {"format": "arrow-plain", "batch_rows": 10_000, "connections": 4},
     "P2": {"format": "ndjson", "batch_rows": 5_000, "connections": 4},
-    "P3": {"format": "arrow", "batch_rows": 1_000, "connections": 8, "rate": 500_000, "pool": 600},
+    "P3": {"format": "arrow-plain", "batch_rows": 1_000, "connections": 8, "rate": 500_000, "pool": 600},
 }
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collectors.catalog.business.tenant_business_metrics import TenantBusinessMetricsCollector
     from collectors.catalog.business.user_engagement import UserEngagementCollector
     from collectors.catalog.ml.experiment_tracking import ExperimentTrackingCollector
+    from collectors.catalog.performance.database_performance import DatabasePerformanceCollector
+    from collectors.catalog.performance.load_balancer import LoadBalancerCollector
+    from collectors.catalog.performance.redis_performance import RedisPerformanceCollector
     from collectors.catalog.performance.system_performance import SystemPerformanceCollector
     from collectors.catalog.security.security_events import SecurityEventCollector
     from collectors.config.collector import CollectorConfig
@@ -42,7 +45,10 @@ __all__ = [
     "CollectorManager",
     "CollectorOrchestrator",
     "CustomerLifetimeValueCollector",
+    "DatabasePerformanceCollector",
     "ExperimentTrackingCollector",
+    "LoadBalancerCollector",
+    "RedisPerformanceCollector",
     "RevenueMetricsCollector",
     "SecurityEventCollector",
     "SystemPerformanceCollector",
@@ -65,7 +71,10 @@ _HOMES = {
     "CollectorManager": "runtime.manager",
     "CollectorOrchestrator": "runtime.orchestrator",
     "CustomerLifetimeValueCollector": "catalog.business.customer_lifetime_value",
+    "DatabasePerformanceCollector": "catalog.performance.database_performance",
     "ExperimentTrackingCollector": "catalog.ml.experiment_tracking",
+    "LoadBalancerCollector": "catalog.performance.load_balancer",
+    "RedisPerformanceCollector": "catalog.performance.redis_performance",
     "RevenueMetricsCollector": "catalog.business.revenue_metrics",
     "SecurityEventCollector": "catalog.security.security_events",
     "SystemPerformanceCollector": "catalog.performance.system_performance",

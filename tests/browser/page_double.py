@@ -131,6 +131,13 @@ def collector(name: str, state: str = "running", **facts: Any) -> dict[str, Any]
         "last_duration_s": 0.0123,
         "lateness_s": 0.0004,
         "last_error": "",
+        "breaker": "closed",
+        "retries": 0,
+        "skipped": 0,
+        "stuck": False,
+        "cpu_seconds": 0.01,
+        "queries": 0,
+        "bytes_read": 0,
     }
     return {"name": name, "state": state, **usual, **facts}
 

@@ -30,8 +30,22 @@ CASES: Mapping[str, Case] = {
         }
     ),
     "revenue_metrics": Case(),
-    "tenant_business_metrics": Case({"quotas": {"plays": 1000}}),
-    "user_engagement": Case(),
+    "tenant_business_metrics": Case({"quotas": {"plays": 1000}}, may_be_empty=frozenset({"hours_of_charges"})),
+    "user_engagement": Case(
+        {
+            "funnels": {
+                "listened": {
+                    "steps": [
+                        {"event": "app_event", "where": {"name": "name-1"}},
+                        {"event": "playback", "at_least": {"ms_played": 30_000}},
+                        {"event": "subscription", "where": {"action": "start"}},
+                    ],
+                    "window_hours": 400,
+                    "days": 60,
+                }
+            }
+        }
+    ),
 }
 """The run of each collector, by its name."""
 

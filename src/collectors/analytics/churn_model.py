@@ -76,9 +76,9 @@ def learn(
     for snapshot, use in ((train, "learn from"), (calibrate, "calibrate on"), (test, "judge by")):
         left = int(snapshot.left.sum())
         if left < least_leavers:
-            return Refusal(Reason.NO_EVENTS, f"{left} who left are too few to {use}; {least_leavers} are needed")
+            return Refusal(Reason.TOO_FEW, f"{left} who left are too few to {use}; {least_leavers} are needed")
         if len(snapshot.left) - left < least_leavers:
-            return Refusal(Reason.ONE_CLASS, f"too few stayed to {use}; {least_leavers} are needed")
+            return Refusal(Reason.TOO_FEW, f"too few stayed to {use}; {least_leavers} are needed")
     varied = ~constant_columns(train.features)
     model = logistic(
         train.features[:, varied],

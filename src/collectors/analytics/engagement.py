@@ -40,6 +40,11 @@ class Activity:
         """Count people active on any of ``days`` days, the latest being ``since`` days before the reference day."""
         return self._count(self._any(since, days))
 
+    def new(self, since: int, days: int) -> int:
+        """Count people whose first active day is one of ``days`` days, the latest being ``since`` days before."""
+        first = self._first()
+        return self._count((first >= since) & (first < since + days))
+
     def active_days(self, since: int, days: int) -> Ints:
         """Count people by L_n: element ``l`` is how many were active on ``l`` of the ``days`` days from ``since``."""
         per_person = np.bitwise_count(self.masks & _bits(since, days)).astype(np.int64)
@@ -122,7 +127,7 @@ class Triangle:
     """How many of each cohort came back in a block, or in it or a later one.
 
     ``sizes`` has shape (blocks,). ``active`` and ``active_or_later`` have shape (blocks, blocks): row ``k`` is the
-    cohort of ``k`` blocks ago, column ``j`` the block ``j`` after it. Cells with ``j > k`` have not happened and are -1.
+    cohort of ``k`` blocks ago, column ``j`` the block ``j`` after it. Cells with ``j > k`` have yet to come and are -1.
     """
 
     sizes: Ints

@@ -25,7 +25,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Says why an estimate does not exist: ``detail`` is a clause a person can read, ``of`` the covariate or parameter to blame."""
+    """Says why an estimate does not exist.
+
+    ``detail`` is a clause a person can read, ``of`` the covariate or parameter to blame, where there is one.
+    """
 
     reason: Reason
     detail: str

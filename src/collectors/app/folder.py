@@ -35,6 +35,11 @@ class DataFolder:
         return self.path / "lake"
 
     @property
+    def spill(self) -> Path:
+        """Folder for what queries can't hold in memory; nothing in it outlives the worker."""
+        return self.path / "spill"
+
+    @property
     def bus(self) -> Path:
         """Socket on which the worker publishes."""
         return self.path / "worker.sock"

@@ -78,7 +78,10 @@ def bind(config: ServerConfig) -> socket.socket:
 
 
 def prepare_folder(folder: DataFolder) -> str:
-    """Create the operator's tenant and, at the first start, an admin key; return the admin key."""
+    """Create the databases, the operator's tenant and, at the first start, an admin key; return the admin key."""
+    # Both processes open these. SQLite does not wait for another process that is changing to WAL at the same moment.
+    for store in (folder.ledger, folder.samples, folder.alerting):
+        assert store is not None
     with contextlib.suppress(UnknownName):
         folder.control.tenant(PLATFORM_TENANT)
         folder.keys.keyset(PLATFORM_TENANT)
@@ -102,8 +105,8 @@ class Supervisor:
         descriptor = listener.fileno()
         self._clock = clock
         self._children: Sequence[_Child] = (
+            _Child("gateway", [*run, "gateway", text, str(descriptor)], (descriptor,)),  # first: somebody waits for it
             _Child("worker", [*run, "worker", text]),
-            _Child("gateway", [*run, "gateway", text, str(descriptor)], (descriptor,)),
         )
         self._stopping = threading.Event()
 
@@ -147,7 +150,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Stop the gateway first, so that the worker can load what it accepted last."""
-        for child in reversed(self._children):
+        for child in self._children:
             if child.process is None:
                 continue
             child.process.send_signal(signal.SIGTERM)

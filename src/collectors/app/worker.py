@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,13 +16,14 @@ import structlog
 
 from collectors.alerting.desk import AlertDesk
 from collectors.app.composition import Reach, services
+from collectors.app.export import WorkerExports
 from collectors.app.folder import DataFolder
 from collectors.app.load import LoadLoop
 from collectors.app.tail import Observation, Progress, Tail
 from collectors.clock import SystemClock
 from collectors.config.alert_rule import AlertRule
 from collectors.config.server import ServerConfig
-from collectors.config.tenant import TenantConfig
+from collectors.config.tenant import PLATFORM_TENANT, TenantConfig
 from collectors.contract.collector import BaseCollector, TenantLake
 from collectors.drivers.bus import BusPublisher
 from collectors.drivers.control_store import Tenant
@@ -40,6 +42,7 @@ from collectors.runtime.orchestrator import CollectorOrchestrator
 from collectors.runtime.runner import Runner
 from collectors.runtime.scheduler import Scheduler
 from collectors.runtime.self_metrics import SELF_METRICS, self_samples
+from collectors.runtime.sink_metrics import SINK_METRICS
 
 log = structlog.get_logger()
 
@@ -97,12 +100,14 @@ class Worker:
         self._bus = BusPublisher(self.folder.bus)
         firing = self.folder.samples.alerts(state=AlertState.FIRING, limit=100_000)
         self.alerts = AlertDesk(config.alerting, self.folder.alerting, clock, firing)
+        shutil.rmtree(self.folder.spill, ignore_errors=True)  # what a killed worker left
         self._engine = DuckDBEngine(
             EngineLimits(
                 memory_bytes=config.lake.query_memory_bytes,
                 threads=config.lake.query_threads,
                 timeout_seconds=config.lake.query_timeout_seconds,
                 concurrency=1,
+                spill=self.folder.spill,
             )
         )
         self._zones: dict[str, str] = {}
@@ -132,6 +137,7 @@ class Worker:
         reach = Reach(clock, self._tenant_lake)
         wiring = services(reach, self.scheduler, self._emit, self._declare, self.alerts.register)
         self.orchestrator = CollectorOrchestrator(wiring, states=states)
+        self._exports = WorkerExports(self.folder.path / "sinks", clock, lambda: self.orchestrator.tenants)
         self._tail = Tail(
             self.folder.log,
             clock,
@@ -153,6 +159,7 @@ class Worker:
     async def run(self) -> None:
         """Work until ``stop`` is called."""
         await self._bus.open()
+        self._exports.start(self._config.sinks)
         self._load.start()  # before the collectors, which take a moment to be imported
         try:
             await self.refresh()
@@ -175,6 +182,7 @@ class Worker:
                 delivering.cancel()
         finally:
             await self.orchestrator.stop()
+            await self._exports.stop()
             await asyncio.to_thread(self._tail.stop)
             await asyncio.to_thread(self._load.stop)
             await self._store()
@@ -228,6 +236,7 @@ class Worker:
             for tell in self.subscribers:
                 tell(labelled)
             self._bus.publish(samples_frame(tenant, self._clock.now_us(), labelled))
+            self._exports.publish(tenant, labelled, collector.emits)
         changed: list[Alert] = []
         for item in labelled:
             changed += self.alerts.observe(tenant, collector.instance_name, item.sample, item.labels)
@@ -293,6 +302,9 @@ class Worker:
                 LabelledSample(tenant, Sample(FRESHNESS.name, fresh, (), now), ()),
                 *counters.get(tenant, ()),
             ]
+            if tenant == PLATFORM_TENANT:
+                own += self._exports.samples(now)
+            self._exports.publish(tenant, own, (*OWN, *SINK_METRICS))
             self._pending.extend(own)
             for item in own:
                 self._announce(self.alerts.observe(tenant, "intake", item.sample, item.labels))
@@ -362,8 +374,9 @@ class Worker:
         await self.orchestrator.match({t.id: t.config for t in tenants if t.id not in self.paused})
         now = set(self.orchestrator.tenants)
         for tenant in (t for t in now if t not in known or rules.get(t) != self._own_rules[t]):
-            self._declarations[tenant, "intake"] = OWN
-            self._announce(self.alerts.declare(tenant, "intake", OWN, {}, self._own_rules[tenant]))
+            specs = (*OWN, *SINK_METRICS) if tenant == PLATFORM_TENANT else OWN
+            self._declarations[tenant, "intake"] = specs
+            self._announce(self.alerts.declare(tenant, "intake", specs, {}, self._own_rules[tenant]))
         running = {(t, s.name) for t in now for s in self.orchestrator.statuses(t)} | {(t, "intake") for t in now}
         for tenant, collector in self.alerts.declared - running:
             self._announce(self.alerts.withdraw(tenant, collector))
@@ -410,7 +423,6 @@ class Worker:
 
 async def work(config: ServerConfig) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    os.nice(5)  # the gateway's answers come first
     worker = Worker(config, SystemClock())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import socket
 import sys
 
 from collectors.config.server import ServerConfig
 from collectors.monitoring.logs import configure_logs
+
+WORKER_NICENESS = 5
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -29,6 +32,8 @@ def main() -> None:
         listener = socket.socket(fileno=int(rest[0]))
         uvloop.run(serve_gateway(config, listener))
     else:
+        os.nice(WORKER_NICENESS)  # before its imports: while both start, the gateway comes first
+
         from collectors.app.worker import work
 
         asyncio.run(work(config))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from collectors.config.alerting import AlertingConfig
 from collectors.config.collector import Model
+from collectors.config.sinks import Sinks
 
 MIB = 2**20
 
@@ -52,8 +53,8 @@ class LakeConfig(Model):
     compact_seconds: float = Field(default=60.0, gt=0)
     """Seconds between two looks for small files to merge and old ones to delete."""
 
-    query_memory_bytes: int = Field(default=512 * MIB, ge=64 * MIB)
-    """Memory for queries over the lake."""
+    query_memory_bytes: int = Field(default=256 * MIB, ge=64 * MIB)
+    """Memory for queries over the lake; what does not fit goes to the folder ``spill`` for a while."""
 
     query_threads: int = Field(default=1, ge=1)
     """Threads for queries over the lake."""
@@ -85,6 +86,9 @@ class ServerConfig(Model):
 
     lake: LakeConfig = LakeConfig()
     """How the log is loaded and kept."""
+
+    sinks: Sinks = Field(default_factory=dict)
+    """Where samples are handed on to, by a name of your choice."""
 
     alerting: AlertingConfig = AlertingConfig()
     """Rules for all tenants, and who is told of alerts."""

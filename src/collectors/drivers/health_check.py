@@ -37,7 +37,7 @@ class Outcome:
 class HealthChecker:
     """Checks targets, at most ``parallel`` at a time, each for at most ``timeout_s`` seconds."""
 
-    def __init__(self, *, timeout_s: float = 1.0, parallel: int = 32, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, *, timeout_s: float = 1.0, parallel: int = 64, clock: Clock = SYSTEM_CLOCK) -> None:
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(parallel)
         self._clock = clock
@@ -54,6 +54,8 @@ class HealthChecker:
                 reason = "timeout"
             except OSError:
                 reason = "connection_failed"
+            except (ValueError, OverflowError):
+                reason = "bad_address"
             return Outcome(not reason, self._clock.monotonic() - start, reason)
 
     async def close(self) -> None:
@@ -89,5 +91,7 @@ class HealthChecker:
                 return "" if probe.contains.encode() in body else "text_missing"
         except httpx.TimeoutException:
             return "timeout"
+        except httpx.InvalidURL:
+            return "bad_address"
         except httpx.HTTPError:
             return "connection_failed"

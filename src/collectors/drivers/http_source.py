@@ -18,6 +18,7 @@ Answers = dict[str, "str | CollectorsError"]
 """What a source told, by the name of each part; an error for an optional part that it did not tell."""
 
 _SERVER_ERROR = 500
+_NO_PASSWORD = SecretStr("")
 
 
 class Page(Protocol):
@@ -43,7 +44,7 @@ class HttpSource:
         address: str,
         *,
         username: str = "",
-        password: SecretStr = SecretStr(""),
+        password: SecretStr = _NO_PASSWORD,
         ca_file: str = "",
         timeout_s: float = 5.0,
         max_bytes: int = 64 << 20,
@@ -68,7 +69,7 @@ class HttpSource:
 
         client = self._connected()
         try:
-            async with asyncio.timeout(self._timeout_s), client.stream("GET", path) as response:
+            async with asyncio.timeout(self._timeout_s), client.stream("GET", self._url(path)) as response:
                 self._judge(response.status_code, path)
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
@@ -103,12 +104,15 @@ class HttpSource:
             except (OSError, ssl.SSLError):
                 raise ConfigError("ca_file can't be read", fix="name a readable file of PEM certificates.") from None
             self._client = httpx.AsyncClient(
-                base_url="http://localhost" if local else self._address,
                 transport=httpx.AsyncHTTPTransport(verify=verify, uds=parts.path if local else None),
                 timeout=self._timeout_s,
                 auth=auth,
             )
         return self._client
+
+    def _url(self, path: str) -> str:
+        base = "http://localhost" if self._address.startswith("unix:") else self._address
+        return f"{base.rstrip('/')}{path}" if path else base
 
     def _judge(self, status: int, path: str) -> None:
         page = path.partition("?")[0]

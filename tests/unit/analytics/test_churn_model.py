@@ -78,9 +78,9 @@ def test_too_few_of_either_are_refused_naming_what_for():
         parts[place] = Snapshot(whole.features, np.zeros(len(whole.left), bool))
         refused = learn(*parts, NAMES)
         assert isinstance(refused, Refusal)
-        assert (refused.reason, use in refused.detail) == (Reason.NO_EVENTS, True)
+        assert (refused.reason, use in refused.detail) == (Reason.TOO_FEW, True)
         parts[place] = Snapshot(whole.features, np.ones(len(whole.left), bool))
-        assert learn(*parts, NAMES).reason is Reason.ONE_CLASS
+        assert learn(*parts, NAMES).reason is Reason.TOO_FEW
 
 
 def test_what_cannot_be_learnt_or_calibrated_is_refused():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analytics.engagement import MASK_DAYS, Activity, Concentration, concentration
+from collectors.analytics.engagement import MASK_DAYS, Activity
 
 people = st.lists(st.sets(st.integers(0, 80), min_size=1, max_size=12), max_size=25)
 
@@ -31,6 +31,12 @@ def activity(histories: list[set[int]]) -> Activity:
 def test_active_users_are_those_with_a_day_in_the_window(histories, since: int, days: int) -> None:
     expected = sum(any(since <= d < since + days for d in h) for h in histories)
     assert activity(histories).active(since, days) == expected
+
+
+@given(people, st.integers(0, 30), st.integers(1, 30))
+def test_new_people_are_those_whose_first_day_is_in_the_window(histories, since: int, days: int) -> None:
+    expected = sum(since <= max(h) < since + days for h in histories)
+    assert activity(histories).new(since, days) == expected
 
 
 @given(people, st.sampled_from([7, 28]))
@@ -83,14 +89,16 @@ def test_retention_follows_the_cohorts_that_are_old_enough(histories, after: int
 
 @given(people)
 def test_the_triangle_follows_weekly_cohorts(histories) -> None:
-    sizes, active = activity(histories).triangle(1, 8, 7)
+    triangle = activity(histories).triangle(1, 8, 7)
     for k in range(8):
         members = [h for h in histories if 1 + 7 * k <= max(h) <= 7 + 7 * k]
-        assert sizes[k] == len(members)
+        assert triangle.sizes[k] == len(members)
         for j in range(8):
             block = range(1 + 7 * (k - j), 8 + 7 * (k - j))
             expected = sum(any(d in block for d in h) for h in members) if j <= k else -1
-            assert active[k, j] == expected
+            assert triangle.active[k, j] == expected
+            later = sum(any(1 <= d < block.stop for d in h) for h in members) if j <= k else -1
+            assert triangle.active_or_later[k, j] == later
 
 
 def test_nobody_at_all_is_zero_everywhere() -> None:
@@ -98,28 +106,9 @@ def test_nobody_at_all_is_zero_everywhere() -> None:
     assert nobody.active(0, 30) == 0
     assert nobody.active_days(1, 7).tolist() == [0] * 8
     assert nobody.retention(1, 1, 28).cohort == 0
-    assert nobody.triangle(1, 8, 7)[0].tolist() == [0] * 8
+    assert nobody.triangle(1, 8, 7).sizes.tolist() == [0] * 8
 
 
 def test_days_beyond_the_mask_are_refused() -> None:
     with pytest.raises(ValueError, match="63 days"):
         activity([{1}]).active(40, 30)
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=300))
-def test_concentration_equals_its_definition_in_exact_fractions(amounts: list[int]) -> None:
-    total, ordered = sum(amounts), sorted(amounts, reverse=True)
-    values, counts = np.unique(np.array(amounts), return_counts=True)
-    result = concentration(values.astype(np.int64), counts.astype(np.int64))
-    assert result is not None
-    top = max(1, -(-len(amounts) // 100))
-    assert result.top_percent == pytest.approx(float(Fraction(sum(ordered[:top]), total)), rel=1e-12)
-    assert result.top_ten == pytest.approx(float(Fraction(sum(ordered[:10]), total)), rel=1e-12)
-    assert result.hhi == pytest.approx(float(sum(Fraction(a, total) ** 2 for a in amounts)), rel=1e-12)
-
-
-def test_equal_items_and_a_monopoly_are_the_ends_of_concentration() -> None:
-    assert concentration(np.array([7]), np.array([1])) == Concentration(1.0, 1.0, 1.0)
-    equal = concentration(np.array([3]), np.array([200]))
-    assert equal == Concentration(pytest.approx(0.01), pytest.approx(0.05), pytest.approx(1 / 200))
-    assert concentration(np.array([], dtype=np.int64), np.array([], dtype=np.int64)) is None

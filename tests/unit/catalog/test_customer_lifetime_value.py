@@ -360,6 +360,22 @@ def test_currencies_are_apart_and_at_most_eight(world, tmp_path) -> None:
     assert [issue.code for issue in collection.issues] == ["too_many_currencies"]
 
 
+def test_prices_in_more_than_eight_currencies_are_left_out(world, full, tmp_path) -> None:
+    left = {c["subscription_id"] for c in world[1] if c["action"] == "cancel"}
+    stay = sorted({c["subscription_id"] for c in world[1]} - left)
+    rare = {subscription: f"C{n:02d}" for n, subscription in enumerate(stay[:9])}
+    contracts = [c | {"currency": rare.get(c["subscription_id"], "EUR")} for c in world[1]]
+    collection = run(tmp_path, [], contracts, zone=BERLIN)
+    found, before = of(collection), of(full)
+    names = {k[3] for k in found if k[0] == "subscription_value"}
+    assert names - {"XXX"} == {"EUR", *sorted(rare.values())[:7]}
+    assert [(i.code, "subscriptions" in i.message) for i in collection.issues] == [("too_many_currencies", True)]
+    everyone = "remaining_periods", "month", "all", "estimate"
+    assert found[everyone] == pytest.approx(before[everyone])  # who pays in a rare currency is counted all the same
+    value = "subscription_value", "month", "all", "EUR", "estimate"
+    assert found[value] < before[value]
+
+
 def test_order_and_batches_do_not_matter(world, full, tmp_path) -> None:
     payments, contracts = (list(events) for events in world)
     rng = random.Random(8)

@@ -436,7 +436,8 @@ def test_a_group_sequential_design_splits_its_level_between_its_success_metrics(
     )
     high = "effect", "x", "m", "treatment", "absolute", "high"
     assert two[high] > one[high]
-    assert two["p_value", "x", "m", "treatment", "none"] == one["p_value", "x", "m", "treatment", "none"]
+    p_values = [found["p_value", "x", "m", "treatment", "none"] for found in (one, two)]
+    assert p_values[0] == pytest.approx(p_values[1])  # an engine adds up in any order
 
 
 @pytest.mark.parametrize("case", ["empty variant", "one unit", "all convert", "no variance", "zero control"])

@@ -15,7 +15,7 @@ from server_world import NOW_US, Gateway
 
 from collectors.drivers.sample_store import DeclaredMetric, LabelledSample, Series
 from collectors.model.metric import Kind, MetricSpec, Sample, Unit
-from collectors.server.openmetrics import OPENMETRICS, PLAIN, Exposition, prefers_openmetrics, prometheus_name
+from collectors.sinks.openmetrics import OPENMETRICS, PLAIN, Exposition, prefers_openmetrics, prometheus_name
 
 UTILIZATION = MetricSpec(
     "system.cpu.utilization", Kind.GAUGE, Unit.RATIO, 'Share of "time" a CPU was busy.', ("cpu.mode",)

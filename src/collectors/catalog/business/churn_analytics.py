@@ -19,7 +19,7 @@ Definitions
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,11 @@ from collectors.analytics.survival import CoxModel, Estimate, Proportionality, c
 from collectors.analytics.survival.life_table import Bools, Floats
 from collectors.analytics.tenures import DAY_S, Spells
 from collectors.catalog.business import churn_queries as queries
+from collectors.catalog.business.churn_examples import examples
 from collectors.catalog.business.churn_features import FEATURES, features, read_spells
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import Analytical
+from collectors.contract.example import Example
 from collectors.errors import LifecycleError
 from collectors.model.metric import Collection, Issue, Kind, MetricSpec, Sample, Unit, Window
 
@@ -150,6 +152,10 @@ class ChurnAnalyticsCollector(Analytical[ChurnAnalyticsConfig]):
         SUBSCRIBERS, LOGO, REVENUE, AVERAGE, TENURES, SURVIVAL, MEDIAN, MEAN, PROBABILITY, EXPECTED, BRIER, SKILL,
         LOG_LOSS, CALIBRATION, AUC, LIFT, DRIVER, HAZARD, CONSTANCY,
     )  # fmt: skip
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return examples()
 
     def queries(self, window: Window) -> Mapping[str, ir.Table]:
         times = self._times(window)

@@ -19,7 +19,7 @@ Definitions
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -37,11 +37,13 @@ from collectors.analytics.local_days import local_day, utc
 from collectors.analytics.refusal import Refusal
 from collectors.catalog.business.lifetime import queries
 from collectors.catalog.business.lifetime.a_la_carte import ALaCarte, summary
+from collectors.catalog.business.lifetime.examples import examples
 from collectors.catalog.business.lifetime.metrics import EMITS
 from collectors.catalog.business.lifetime.queries import Times
-from collectors.catalog.business.lifetime.subscriptions import NO_CURRENCY, Subscriptions
+from collectors.catalog.business.lifetime.subscriptions import NO_CURRENCY, Subscriptions, priced_in
 from collectors.config.collector import CollectorConfig
 from collectors.contract.collector import Analytical, TenantLake
+from collectors.contract.example import Example
 from collectors.errors import LifecycleError
 from collectors.model.metric import Collection, Issue, Sample, Window
 
@@ -90,6 +92,10 @@ class CustomerLifetimeValueCollector(Analytical[CustomerLifetimeValueConfig]):
     Config = CustomerLifetimeValueConfig
     emits = EMITS
 
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return examples()
+
     def queries(self, window: Window) -> Mapping[str, ir.Table]:
         times = self._times(window)
         return {
@@ -108,23 +114,30 @@ class CustomerLifetimeValueCollector(Analytical[CustomerLifetimeValueConfig]):
         times = self._times(window)
         customers, occasions, contracts = (results[key] for key in ("customers", "occasions", "subscriptions"))
         samples: list[Sample] = []
-        currencies = _by_customers(customers)
-        for currency in currencies[:MAX_CURRENCIES] or [NO_CURRENCY]:
+        bought_in = _most_common(customers.column("currency"))
+        for currency in bought_in[:MAX_CURRENCIES] or [NO_CURRENCY]:
             bought = _where(customers, "currency", currency)
             group = self._a_la_carte(currency, bought, times)
             samples += group.samples(self.config.cohorts)
             samples += group.foretold(bought, _where(occasions, "currency", currency), times.split)
+        subscribed_in = _most_common(priced_in(contracts))
         known = set(contracts.column("interval").to_pylist())
         for interval in [i for i in (*DAYS, *MONTHS) if i in known] or ["month"]:
             chosen = _where(contracts, "interval", interval)
             rate = self.config.annual_discount_rate
-            subscriptions = Subscriptions(interval, chosen, times.last_day, self._horizon(), rate)
+            subscriptions = Subscriptions(
+                interval, chosen, times.last_day, self._horizon(), rate, subscribed_in[:MAX_CURRENCIES]
+            )
             samples += subscriptions.samples(self.config.cohorts)
             samples += subscriptions.foretold(times.split)
-        issues: tuple[Issue, ...] = ()
-        if len(currencies) > MAX_CURRENCIES:
-            message = f"only the {MAX_CURRENCIES} currencies with the most customers are reported; check the sources"
-            issues = (Issue("too_many_currencies", message),)
+        issues = tuple(
+            Issue(
+                "too_many_currencies",
+                f"only the {MAX_CURRENCIES} currencies with the most {who} are reported; check the sources",
+            )
+            for currencies, who in ((bought_in, "customers"), (subscribed_in, "subscriptions"))
+            if len(currencies) > MAX_CURRENCIES
+        )
         return Collection(samples=tuple(samples), issues=issues)
 
     async def predictions(self, window: Window, currency: str) -> pa.Table | Refusal:
@@ -175,7 +188,7 @@ def _where(table: pa.Table, column: str, value: str) -> pa.Table:
     return table.filter(pc.equal(table.column(column), value))
 
 
-def _by_customers(customers: pa.Table) -> list[str]:
-    """Return the currencies, those with the most customers first."""
-    counts = pc.value_counts(customers.column("currency")).to_pylist()
+def _most_common(names: pa.ChunkedArray) -> list[str]:
+    """Return distinct names, the commonest first."""
+    counts = pc.value_counts(names).to_pylist()
     return [c["values"] for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))]

@@ -21,7 +21,7 @@ Definitions
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,12 @@ import pyarrow as pa
 from collectors.analytics.experiments.power import days_needed
 from collectors.analytics.local_days import utc
 from collectors.catalog.ml.experiments.config import ExperimentTrackingConfig
+from collectors.catalog.ml.experiments.examples import examples
 from collectors.catalog.ml.experiments.judging import Judgement, Verdict, judge
 from collectors.catalog.ml.experiments.queries import Scope, declared_queries
 from collectors.catalog.ml.experiments.reading import Experiment, read_experiments, read_sums
 from collectors.contract.collector import Analytical
+from collectors.contract.example import Example
 from collectors.model.metric import Collection, Finding, Kind, MetricSpec, Sample, Severity, Unit, Window
 
 if TYPE_CHECKING:
@@ -114,6 +116,10 @@ class ExperimentTrackingCollector(Analytical[ExperimentTrackingConfig]):
         RUNNING, UNITS, SEVERAL, SRM, PROGRESS, DAYS_LEFT, VALUE, EFFECT, P_VALUE, LOG_P, DECISION, DETECTABLE,
         REDUCTION,
     )  # fmt: skip
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        return examples()
 
     def queries(self, window: Window) -> Mapping[str, ir.Table]:
         config = self.config

@@ -61,9 +61,7 @@ def list_silences(context: Given, tenant: TenantId) -> Answer:
     return Answer([_shown(s) for s in context.gateway.alerting.silences(now, tenant)])
 
 
-@router.post(
-    "/silences", response_model=SilenceAnswer, status_code=201, responses=errors(404), dependencies=[ADMINS]
-)
+@router.post("/silences", response_model=SilenceAnswer, status_code=201, responses=errors(404), dependencies=[ADMINS])
 def create_silence(context: Given, tenant: TenantId, new: NewSilence) -> Answer:
     """Have nobody told of matching alerts for a while; they are recorded all the same."""
     starts = context.gateway.clock.now_us() if new.starts is None else new.starts

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from collectors.config.tenant import PLATFORM_TENANT
 from collectors.server.answers import Answer
 from collectors.server.health import stalled
-from collectors.server.openmetrics import OPENMETRICS, PLAIN, Exposition, prefers_openmetrics
 from collectors.server.routes.context import Context, Given, Reader, errors, resource
 from collectors.server.schemas import Health
+from collectors.sinks.openmetrics import OPENMETRICS, PLAIN, Exposition, prefers_openmetrics
 
 router = resource("operations")
 

@@ -3,187 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import datetime, timedelta
-from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tenant_support import (
+    BERLIN,
+    NOON,
+    PERIODS,
+    QUOTAS,
+    SIGN,
+    action,
+    assert_equal,
+    business,
+    one,
+    oracle,
+    payment,
+    play,
+)
 from tests.support.analytical import check_declaration, collect, portable, values
 from tests.support.lake_files import instant
 
-from collectors.catalog.business.tenant_business_metrics import (
-    DEVICES,
-    TenantBusinessMetricsCollector,
-    TenantBusinessMetricsConfig,
-)
+from collectors.catalog.business.tenant.config import TenantBusinessMetricsConfig
+from collectors.catalog.business.tenant_business_metrics import TenantBusinessMetricsCollector
 from collectors.contract.collector import CollectorContext
 from collectors.model.metric import Collection
 from collectors.model.status import TenantInfo
-
-BERLIN = "Europe/Berlin"
-PERIODS = {"day": 1, "week": 7, "month": 30}
-SIGN = {"charge": 1, "chargeback_reversal": 1, "refund": -1, "chargeback": -1}
-QUOTAS = {"active_users": 50.0, "plays": 1000.0, "streams": 3.0, "listening_hours": 12.5}
-NOON = instant(2026, 3, 31, 12)
-
-
-def play(user: str | None, when: datetime, ms: int = 60_000, track: str = "t", **more: object) -> dict[str, object]:
-    who = {"tenant_id": "a", "user_id": user and user.encode()}
-    return {**who, "event_time": when, "track_id": track, "ms_played": ms, **more}
-
-
-def payment(when: datetime, kind: str, amount: int, currency: str = "EUR", **more: object) -> dict[str, object]:
-    what = {"payment_id": "p", "kind": kind, "amount_minor": amount, "currency": currency}
-    return {"tenant_id": "a", "customer_id": b"c", "event_time": when, **what, **more}
-
-
-def action(who: str, when: datetime, what: str, **more: object) -> dict[str, object]:
-    which = {"tenant_id": "a", "subscription_id": "s", "customer_id": who.encode()}
-    return {**which, "event_time": when, "action": what, **more}
-
-
-def oracle(events: dict[str, list[dict]], end: datetime, zone: str) -> dict[tuple[str, ...], float | None]:
-    """Recompute every metric with loops, dictionaries, sets and fractions."""
-    tz = ZoneInfo(zone)
-    today = (end - timedelta(microseconds=1)).astimezone(tz).date()
-
-    def age(event: dict) -> int:
-        return (today - event["event_time"].astimezone(tz).date()).days
-
-    plays = [p for p in events.get("playback", []) if p["event_time"] < end]
-    paid = [p for p in events.get("payment", []) if p["event_time"] < end and p.get("status") in (None, "succeeded")]
-    heard: dict[bytes, set[int]] = defaultdict(set)
-    for p in plays:
-        if p["user_id"] is not None and p["ms_played"] > 0:
-            heard[p["user_id"]].add(age(p))
-    result: dict[tuple[str, ...], float | None] = {}
-    currencies = {p["currency"] for p in paid if p["kind"] in SIGN and age(p) < 30}
-    for period, days in [*PERIODS.items(), ("to_date", today.day)]:
-        of_period = [p for p in plays if age(p) < days]
-        active = {user for user, ages in heard.items() if min(ages) < days}
-        new = {user for user in active if max(heard[user]) < days}
-        streams = sum(p["ms_played"] >= 30_000 for p in of_period)
-        hours = sum(p["ms_played"] for p in of_period) / 3_600_000
-        if period == "to_date":
-            for quota, used in zip(QUOTAS, (len(active), len(of_period), streams, hours), strict=True):
-                result["quota_use", quota] = used / QUOTAS[quota]
-            continue
-        result["active_users", period] = len(active)
-        result["new_users", period] = len(new)
-        result["returning_users", period] = len(active - new)
-        result["plays", period] = len(of_period)
-        result["streams", period] = streams
-        result["listening_hours", period] = hours
-        money = [p for p in paid if age(p) < days]
-        charges = [p for p in money if p["kind"] == "charge" and p["amount_minor"] > 0]
-        result["paying_customers", period] = len({p["customer_id"] for p in charges})
-        for currency in currencies:
-            result["revenue", period, currency] = sum(
-                SIGN.get(p["kind"], 0) * p["amount_minor"] for p in money if p["currency"] == currency
-            )
-
-    month = timedelta(days=30)
-    actions = [
-        (s["customer_id"], s.get("effective_time") or s["event_time"], s)
-        for s in events.get("subscription", [])
-        if s["event_time"] < end
-    ]
-    trials: dict[bytes, datetime] = {}
-    for who, when, s in actions:
-        if s["action"] == "trial" and end - 2 * month <= when < end - month:
-            trials[who] = min(when, trials.get(who, when))
-    converted = {
-        who
-        for who, when, s in actions
-        if who in trials
-        and s["action"] in ("start", "renew", "reactivate")
-        and trials[who] <= when <= trials[who] + month
-        if s.get("amount_minor") is None or s["amount_minor"] > (s.get("discount_minor") or 0)
-    }
-    result["trials",] = len(trials)
-    result["trial_conversion",] = len(converted) / len(trials) if trials else None
-
-    recent = [p for p in plays if p["event_time"] >= end - timedelta(days=1) and p["ms_played"] >= 30_000]
-    n = len(recent)
-    per_track = sorted(Counter(p["track_id"] for p in recent).values(), reverse=True)
-    result["top_track_share", "1%"] = sum(per_track[: -(-len(per_track) // 100)]) / n if n else None
-    result["top_track_share", "10"] = sum(per_track[:10]) / n if n else None
-    result["track_concentration",] = float(sum(Fraction(c, n) ** 2 for c in per_track)) if n else None
-    by_country = Counter(country(p.get("country")) for p in recent)
-    named = sorted((c for c in by_country if c not in ("other", "unknown")), key=lambda c: (-by_country[c], c))
-    by_country["other"] += sum(by_country[c] for c in named[20:])
-    for name in [*named[:20], "other", "unknown"]:
-        result["country_share", name] = by_country[name] / n if n else None
-    by_device = Counter(
-        "unknown" if p.get("device") is None else p["device"] if p["device"] in DEVICES else "other" for p in recent
-    )
-    for name in [*DEVICES, "other", "unknown"]:
-        result["device_share", name] = by_device[name] / n if n else None
-    return result
-
-
-def country(code: str | None) -> str:
-    if code is None:
-        return "unknown"
-    return code if len(code) == 2 and all("A" <= letter <= "Z" for letter in code) else "other"
-
-
-def assert_equal(found: dict, expected: dict) -> None:
-    assert set(found) == set(expected)
-    for key, value in expected.items():
-        if isinstance(value, int):
-            assert found[key] == value, key
-            assert isinstance(found[key], int), key
-        else:
-            assert found[key] == (None if value is None else pytest.approx(value, rel=1e-9)), key
-
-
-def business(seed: int, end: datetime) -> dict[str, list[dict]]:
-    """Make up three months of plays, payments and subscriptions, some of them after ``end``."""
-    rng = random.Random(seed)
-
-    def when(days: float, skew: float = 2.0) -> datetime:
-        return end - timedelta(days=days * rng.random() ** skew) + timedelta(minutes=3)
-
-    pairs = [a + b for a in "ABCDEF" for b in "GHIJK"]
-    plays = [
-        play(
-            None if rng.random() < 0.05 else f"u{int(60 * rng.random() ** 2)}",
-            when(90, 3),
-            rng.choice([0, 29_999, 30_000, rng.randrange(400_000)]),
-            f"track-{int(300 * rng.random() ** 3)}",
-            country=rng.choice([None, "se", "Ä", *pairs]),
-            device=rng.choice([None, "phone", "tv", "toaster"]),
-        )
-        for _play in range(1500)
-    ]
-    payments = [
-        payment(
-            when(40, 1),
-            rng.choice([*SIGN, "tax", "fee", "charge", "charge"]),
-            rng.choice([0, 999, rng.randrange(10**15)]),
-            rng.choice(["EUR", "JPY", "KWD"]),
-            customer_id=f"c{rng.randrange(30)}".encode(),
-            status=rng.choice([None, "succeeded", "failed", "pending"]),
-        )
-        for _payment in range(200)
-    ]
-    actions = [
-        action(
-            f"c{rng.randrange(80)}",
-            made := when(80, 1),
-            rng.choice(["trial", "start", "renew", "cancel", "reactivate", "change"]),
-            amount_minor=rng.choice([None, 0, 999, 999]),
-            discount_minor=rng.choice([None, 0, 999]),
-            effective_time=rng.choice([None, made, made + timedelta(days=3)]),
-        )
-        for _action in range(400)
-    ]
-    return {"playback": plays, "payment": payments, "subscription": actions}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +51,8 @@ def test_every_metric_equals_the_plain_recomputation(tmp_path, zone: str, end: d
     check_declaration(TenantBusinessMetricsCollector, collection)
     assert_equal(values(collection), oracle(events, end, zone))
     assert collection.issues == ()
+    judged = [s.value for s in collection.samples if s.metric.endswith("anomaly_score")]
+    assert sum(score is not None for score in judged) >= 3
 
 
 MINUTES = st.integers(-60 * 24, 60 * 24 * 65)
@@ -255,11 +105,7 @@ def test_order_and_batching_of_events_do_not_matter(tmp_path) -> None:
             rng.choice(parts)[name].append(record)
     at_once = collect(TenantBusinessMetricsCollector, tmp_path / "one", [events], NOON)
     in_parts = collect(TenantBusinessMetricsCollector, tmp_path / "three", parts, NOON)
-    assert values(in_parts) == pytest.approx(values(at_once), rel=1e-12)
-
-
-def one(tmp_path, events: dict[str, list[dict]], end: datetime = NOON, **more: object) -> dict:
-    return values(collect(TenantBusinessMetricsCollector, tmp_path, [events], end, **more))
+    assert_equal(values(in_parts), values(at_once))
 
 
 def test_money_is_exact_beyond_what_floats_hold_and_never_added_across_currencies(tmp_path) -> None:
@@ -338,7 +184,7 @@ def test_hostile_labels_stay_bounded(tmp_path) -> None:
     }
     collection = collect(TenantBusinessMetricsCollector, tmp_path, [events], NOON)
     assert [issue.code for issue in collection.issues] == ["too_many_currencies"]
-    assert len(collection.samples) < 200
+    assert len(collection.samples) < 300
     found = values(collection)
     assert sum(value for key, value in found.items() if key[0] == "country_share") == pytest.approx(1)
     assert found["device_share", "other"] == 1
@@ -346,7 +192,9 @@ def test_hostile_labels_stay_bounded(tmp_path) -> None:
 
 def test_without_any_events_counts_are_zero_and_ratios_are_undefined_with_a_reason(tmp_path) -> None:
     collection: Collection = collect(TenantBusinessMetricsCollector, tmp_path, [], NOON, quotas=QUOTAS)
-    undefined = {"trial_conversion", "top_track_share", "track_concentration", "country_share", "device_share"}
+    undefined = {"trial_conversion", "top_track_share", "track_concentration", "country_share", "device_share",
+                 "track_gini", "top_artist_share", "artist_concentration", "artist_gini", "growth", "usual_hour",
+                 "anomaly_score"}  # fmt: skip
     for key, value in values(collection).items():
         assert value == (None if key[0] in undefined else 0), key
 

@@ -7,129 +7,28 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pytest
+from engagement_support import (
+    BERLIN,
+    FUNNELS,
+    NOON,
+    around,
+    assert_equal,
+    history,
+    one,
+    oracle,
+    play,
+    use,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.analytical import check_declaration, collect, portable, values
 from tests.support.lake_files import instant
 
+from collectors.catalog.business.engagement.config import UserEngagementConfig
 from collectors.catalog.business.user_engagement import UserEngagementCollector
 from collectors.contract.collector import CollectorContext
 from collectors.model.status import TenantInfo
-
-BERLIN = "Europe/Berlin"
-HALF_HOUR = timedelta(minutes=30)
-
-
-def play(user: str | None, when: datetime, ms: int = 60_000, **more: object) -> dict[str, object]:
-    who = {"tenant_id": "a", "user_id": user and user.encode()}
-    return {**who, "event_time": when, "track_id": "t", "ms_played": ms, **more}
-
-
-def oracle(plays: list[dict], end: datetime, zone: str, hours: int = 24) -> dict[tuple[str, ...], float | None]:
-    """Recompute every metric with loops, dictionaries and sets."""
-    tz = ZoneInfo(zone)
-    today = (end - timedelta(microseconds=1)).astimezone(tz).date()
-    seen = [p for p in plays if p["event_time"] < end]
-    days: dict[bytes, set[int]] = defaultdict(set)  # ages of the active days, today being 0
-    for p in seen:
-        if p["user_id"] is not None and p["ms_played"] > 0:
-            days[p["user_id"]].add((today - p["event_time"].astimezone(tz).date()).days)
-
-    def active(first: int, last: int) -> set[bytes]:
-        return {user for user, ages in days.items() if any(first <= age <= last for age in ages)}
-
-    result: dict[tuple[str, ...], float | None] = {
-        ("active_users", "day"): len(active(0, 0)),
-        ("active_users", "week"): len(active(0, 6)),
-        ("active_users", "month"): len(active(0, 29)),
-        ("stickiness",): len(active(1, 1)) / len(active(1, 30)) if active(1, 30) else None,
-    }
-    for n, name in ((7, "l7"), (28, "l28")):
-        per_user = [len([age for age in ages if 1 <= age <= n]) for ages in days.values()]
-        result |= {(name, str(k)): per_user.count(k) for k in range(1, n + 1)}
-        if n == 28:
-            some = [k for k in per_user if k]
-            result["stickiness_l28",] = sum(some) / len(some) / 28 if some else None
-    for period, n in (("week", 7), ("month", 30)):
-        now, then = active(1, n), active(n + 1, 2 * n)
-        before = active(2 * n + 1, 10_000)
-        result["growth_users", period, "new"] = len(now - then - before)
-        result["growth_users", period, "retained"] = len(now & then)
-        result["growth_users", period, "resurrected"] = len((now & before) - then)
-        result["growth_users", period, "dormant"] = len(then - now)
-    firsts = {user: max(ages) for user, ages in days.items()}
-    for n in (1, 7, 30):
-        cohort = [user for user, first in firsts.items() if 1 + n <= first <= n + 28]
-        on_day = [user for user in cohort if firsts[user] - n in days[user]]
-        later = [user for user in cohort if any(1 <= age <= firsts[user] - n for age in days[user])]
-        result["retention", "n_day", str(n)] = len(on_day) / len(cohort) if cohort else None
-        result["retention", "unbounded", str(n)] = len(later) / len(cohort) if cohort else None
-    for ago in range(1, 8):
-        cohort = [user for user, first in firsts.items() if 1 + 7 * ago <= first <= 7 + 7 * ago]
-        for week in range(1, 8):
-            block = ago - week
-            there = [user for user in cohort if any(1 + 7 * block <= age <= 7 + 7 * block for age in days[user])]
-            defined = cohort and week <= ago
-            result["weekly_retention", str(ago), str(week)] = len(there) / len(cohort) if defined else None
-
-    lengths, listeners = [], set()
-    by_user: dict[bytes, list[tuple[datetime, datetime]]] = defaultdict(list)
-    for p in seen:
-        if p["user_id"] is not None:
-            by_user[p["user_id"]].append((p["event_time"], p["event_time"] + timedelta(milliseconds=p["ms_played"])))
-    for user, spans in by_user.items():
-        spans.sort()
-        sessions = [list(spans[0])]
-        for start, stop in spans[1:]:
-            if start - sessions[-1][1] > HALF_HOUR:
-                sessions.append([start, stop])
-            else:
-                sessions[-1][1] = max(sessions[-1][1], stop)
-        recent = [s for s in sessions if s[0] >= end - timedelta(hours=hours)]
-        lengths += [(stop - start).total_seconds() for start, stop in recent]
-        listeners |= {user} if recent else set()
-    result["sessions",] = len(lengths)
-    result["sessions_per_user",] = len(lengths) / len(listeners) if lengths else None
-    result["session_duration",] = sum(lengths) / len(lengths) if lengths else None
-
-    recent_plays = [p for p in seen if p["event_time"] >= end - timedelta(hours=hours)]
-    known = [p["skipped"] for p in recent_plays if p.get("skipped") is not None]
-    result["skip_rate",] = sum(known) / len(known) if known else None
-    streams = [p for p in recent_plays if p["ms_played"] >= 30_000]
-    result["stream_rate",] = len(streams) / len(recent_plays) if recent_plays else None
-    parts = [min(p["ms_played"] / p["track_ms"], 1) for p in recent_plays if p.get("track_ms")]
-    for q in (0.1, 0.25, 0.5, 0.75, 0.9):
-        result["completion", f"{q:g}"] = float(np.quantile(parts, q)) if parts else None
-    return result
-
-
-def assert_equal(found: dict, expected: dict) -> None:
-    assert set(found) == set(expected)
-    for key, value in expected.items():
-        assert found[key] == (None if value is None else pytest.approx(value, rel=1e-9)), key
-
-
-def history(seed: int, end: datetime, users: int = 60, plays: int = 1500) -> list[dict]:
-    """Make up plays of listeners who came at different times, of different habits; some after ``end`` or nameless."""
-    rng = random.Random(seed)
-    habits = [rng.random() ** 2 for _user in range(users)]
-    came = [100 * rng.random() ** 1.5 for _user in range(users)]  # days before the end
-    made = []
-    for _play in range(plays):
-        user = rng.choices(range(users), weights=habits)[0]
-        age = timedelta(days=came[user] * rng.random() ** 1.3) - timedelta(minutes=3)
-        made.append(
-            play(
-                None if rng.random() < 0.03 else f"u{user}",
-                end - timedelta(milliseconds=age // timedelta(milliseconds=1)),
-                rng.choice([0, rng.randrange(40_000), rng.randrange(600_000), 30_000]),
-                track_ms=rng.choice([None, 0, 180_000, 240_000]),
-                skipped=rng.choice([None, True, False]),
-            )
-        )
-    return made
 
 
 @pytest.mark.parametrize(
@@ -144,10 +43,16 @@ def history(seed: int, end: datetime, users: int = 60, plays: int = 1500) -> lis
 )
 def test_every_metric_equals_the_plain_recomputation(tmp_path, zone: str, end: datetime) -> None:
     plays = history(7, end)
+    uses, contracts = around(7, end)
     stranger = [{**p, "tenant_id": "b", "user_id": b"x"} for p in history(8, end)]
-    collection = collect(UserEngagementCollector, tmp_path, [{"playback": plays + stranger}], end, zone=zone)
+    strange_uses = [use("x", p["event_time"]) | {"tenant_id": "b"} for p in stranger[:200]]
+    events = {"playback": plays + stranger, "app_event": uses + strange_uses, "subscription": contracts}
+    collection = collect(UserEngagementCollector, tmp_path, [events], end, zone=zone, funnels=FUNNELS)
     check_declaration(UserEngagementCollector, collection)
-    assert_equal(values(collection), oracle(plays, end, zone))
+    expected = oracle(plays, end, zone, uses=uses, contracts=contracts)
+    assert_equal(values(collection), expected)
+    assert 0 < expected["funnel_users", "found", "3"] < expected["funnel_users", "found", "1"]
+    assert 0 < expected["funnel_users", "paid", "2"] < expected["funnel_users", "paid", "1"]
 
 
 SMALL = st.lists(
@@ -162,7 +67,7 @@ SMALL = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(SMALL, st.sampled_from([instant(2026, 3, 30, 1), instant(2026, 10, 25, 22)]))
 def test_small_histories_equal_the_plain_recomputation(tmp_path_factory, plays, end: datetime) -> None:
     records = [
@@ -175,11 +80,15 @@ def test_small_histories_equal_the_plain_recomputation(tmp_path_factory, plays, 
 
 def test_order_and_batching_of_events_do_not_matter(tmp_path) -> None:
     end = instant(2026, 3, 31, 14)
-    plays = history(3, end, plays=600)
-    shuffled = random.Random(1).sample(plays, len(plays))
-    parts = [{"playback": shuffled[:50]}, {"playback": shuffled[50:400]}, {"playback": shuffled[400:]}]
-    at_once = collect(UserEngagementCollector, tmp_path / "one", [{"playback": plays}], end)
-    in_parts = collect(UserEngagementCollector, tmp_path / "three", parts, end)
+    uses, contracts = around(3, end)
+    events = {"playback": history(3, end, plays=600), "app_event": uses, "subscription": contracts}
+    rng = random.Random(1)
+    parts: list[dict[str, list[dict]]] = [defaultdict(list) for _part in range(3)]
+    for name, records in events.items():
+        for record in rng.sample(records, len(records)):
+            rng.choice(parts)[name].append(record)
+    at_once = collect(UserEngagementCollector, tmp_path / "one", [events], end, funnels=FUNNELS)
+    in_parts = collect(UserEngagementCollector, tmp_path / "three", parts, end, funnels=FUNNELS)
     assert_equal(values(in_parts), values(at_once))
 
 
@@ -234,14 +143,68 @@ def test_a_session_that_began_before_the_recent_hours_is_not_counted(tmp_path) -
 
 
 def test_without_any_events_counts_are_zero_and_ratios_are_undefined_with_a_reason(tmp_path) -> None:
-    collection = collect(UserEngagementCollector, tmp_path, [], instant(2026, 3, 31))
-    check_declaration(UserEngagementCollector, collection)
+    collection = collect(UserEngagementCollector, tmp_path, [], instant(2026, 3, 31), funnels=FUNNELS)
     ratios = {"stickiness", "stickiness_l28", "retention", "weekly_retention", "sessions_per_user", "session_duration",
-              "skip_rate", "stream_rate", "completion"}  # fmt: skip
+              "skip_rate", "stream_rate", "completion", "power_user_curve", "growth_quick_ratio", "completion_curve",
+              "weekly_retention_unbounded", "listening_hours_per_user", "session_length", "skip_curve",
+              "funnel_conversion"}  # fmt: skip
     for key, value in values(collection).items():
         assert value == (None if key[0] in ratios else 0), key
 
 
 def test_its_queries_are_portable() -> None:
-    collector = UserEngagementCollector(context=CollectorContext(tenant=TenantInfo("a", BERLIN)))
+    context = CollectorContext(tenant=TenantInfo("a", BERLIN))
+    collector = UserEngagementCollector(UserEngagementConfig(funnels=FUNNELS, features=("Search",)), context)
     assert portable(collector, instant(2026, 3, 29, 12))
+
+
+@pytest.mark.parametrize(
+    ("short", "zone", "hours"),
+    [
+        (date(2026, 3, 29), BERLIN, 23),
+        (date(2026, 10, 25), BERLIN, 25),
+        (date(2026, 3, 8), "America/New_York", 23),
+        (date(2026, 4, 5), "Australia/Lord_Howe", 24.5),
+    ],
+)
+def test_a_day_is_as_long_as_the_tenants_clock_makes_it(tmp_path, short: date, zone: str, hours: float) -> None:
+    """Plays a minute after one midnight and before the next are of that day; those around them are not."""
+    midnight = datetime(short.year, short.month, short.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    following = midnight + timedelta(hours=hours)
+    minute = timedelta(minutes=1)
+    edges = {
+        "before": midnight - minute, "first": midnight, "last": following - minute, "after": following,
+    }  # fmt: skip
+    plays = [play(who, when) for who, when in edges.items()]
+    at_its_end = one(tmp_path / "a", {"playback": plays}, following, zone)
+    assert at_its_end["active_users", "day"] == 2
+    assert at_its_end["active_users", "week"] == 3
+    a_minute_later = one(tmp_path / "b", {"playback": plays}, following + minute, zone)
+    assert a_minute_later["active_users", "day"] == 1
+    assert a_minute_later["stickiness",] == 2 / 3, "the day that is complete now had two of three listeners"
+
+
+def test_growth_accounting_adds_up_from_week_to_week(tmp_path) -> None:
+    """Those of the week before are retained or dormant now; those of this one are retained, new or resurrected."""
+    plays = history(21, NOON)
+    found = one(tmp_path / "now", {"playback": plays})
+    a_week_ago = one(tmp_path / "before", {"playback": plays}, NOON - timedelta(weeks=1))
+    week = {state: found["growth_users", "week", state] for state in ("new", "retained", "resurrected", "dormant")}
+    assert min(week.values()) > 0
+    active, before = (sum(told["l7", str(days)] for days in range(1, 8)) for told in (found, a_week_ago))
+    assert before + week["new"] + week["resurrected"] - week["dormant"] == active
+    assert week["retained"] + week["dormant"] == before
+
+
+@pytest.mark.parametrize("gap_minutes", [1, 30, 240])
+def test_the_inactivity_that_ends_a_session_can_be_configured(tmp_path, gap_minutes: int) -> None:
+    gap = timedelta(minutes=gap_minutes)
+    end_of_first = NOON - timedelta(hours=10)
+    plays = [
+        play("u", end_of_first - timedelta(minutes=1), 60_000),
+        play("u", end_of_first + gap, 60_000),  # not more than the gap: goes on
+        play("u", end_of_first + 2 * gap + timedelta(minutes=1, milliseconds=1), 60_000),
+    ]
+    found = one(tmp_path, {"playback": plays}, inactivity_minutes=gap_minutes)
+    assert found["sessions",] == 2
+    assert found["session_length", "0.5"] == pytest.approx((gap.total_seconds() + 120 + 60) / 2)

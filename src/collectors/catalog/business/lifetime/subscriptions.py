@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +27,23 @@ NO_CURRENCY = "XXX"
 class Subscriptions:
     """The contracts of one billing interval as of the end of ``day``, valued over ``horizon`` days.
 
-    ``annual_rate`` is the discount of a year.
+    ``annual_rate`` is the discount of a year. Prices in other currencies than ``currencies`` are left out.
     """
 
-    def __init__(self, interval: str, table: pa.Table, day: int, horizon: Horizon, annual_rate: float) -> None:
+    def __init__(
+        self,
+        interval: str,
+        table: pa.Table,
+        day: int,
+        horizon: Horizon,
+        annual_rate: float,
+        currencies: Collection[str],
+    ) -> None:
         self._interval, self._day, self._reach = interval, day, horizon.reach
         self._contracts = Contracts(interval, ints(table, "start"), ints(table, "end", int(NEVER)))
         self._price = np.maximum(ints(table, "price"), 0)
-        currencies = table.column("currency").fill_null(NO_CURRENCY).to_pylist()
-        self._currencies, self._currency = _codes(currencies)
+        self._currencies, self._currency = _codes(priced_in(table).to_pylist())
+        self._priced = np.isin(self._currency, [n for n, name in enumerate(self._currencies) if name in currencies])
         length = period_days(interval)
         self._periods = max(1, round(horizon.length / length))
         self._rate = float(np.expm1(np.log1p(annual_rate) * length / DAYS_A_YEAR))
@@ -71,19 +79,22 @@ class Subscriptions:
         yield from self._worth(labels, model, active)
 
     def _worth(self, labels: tuple[str, str], model: Sbg | Refusal, active: npt.NDArray[np.bool_]) -> Iterator[Sample]:
-        currencies = np.unique(self._currency[active])
-        names = [self._currencies[code] for code in currencies.tolist()] or [NO_CURRENCY]
+        priced = active & self._priced
+        currencies = np.unique(self._currency[priced])
+        names = [self._currencies[code] for code in currencies.tolist()]
+        if not active.any():
+            names = [NO_CURRENCY]
         found: Sequence[Interval | Refusal]
         if isinstance(model, Refusal):
             found = [model] * (1 + len(names))
         elif refusal := self._too_far(model):
             found = [refusal] * (1 + len(names))
         else:
-            due, price = self._due[active] + 1, self._price[active]
-            ages, index = np.unique(due, return_inverse=True)
+            ages, index = np.unique(self._due[active] + 1, return_inverse=True)
             weights = np.zeros((1 + len(names), len(ages)))
             weights[0] = np.bincount(index) / len(index)
-            np.add.at(weights, (1 + np.searchsorted(currencies, self._currency[active]), index), price)
+            rows = 1 + np.searchsorted(currencies, self._currency[priced])
+            np.add.at(weights, (rows, index[priced[active]]), self._price[priced])
             found = model.estimate.total_interval(lambda theta: weights @ self._residual(theta, ages))
         remaining, *values = found
         yield from bounds(metrics.REMAINING, remaining, *labels)
@@ -128,6 +139,11 @@ class Subscriptions:
             return Refusal(Reason.NO_SUBJECTS, "nobody is left of those before the split")
         left = model.survival(int(now.max()))
         return float((left[now[there]] / left[before[there]]).sum()) / actual - 1
+
+
+def priced_in(table: pa.Table) -> pa.ChunkedArray:
+    """Return the currency of each subscription's price, ``NO_CURRENCY`` where there is none."""
+    return table.column("currency").fill_null(NO_CURRENCY)
 
 
 def _codes(words: list[str]) -> tuple[list[str], Ints]:

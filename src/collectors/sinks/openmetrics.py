@@ -1,5 +1,7 @@
 """The last values of tenants' series as text for Prometheus: OpenMetrics 1.0, or the older text format 0.0.4.
 
+Shared by the server's ``/metrics`` and by the sinks that speak to Prometheus.
+
 Names follow from OpenTelemetry's by the rules of its Prometheus compatibility page
 (https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/): dots become underscores, the unit
 is appended in words, ``_ratio`` to gauges without dimension, ``_total`` to counters. Beyond that, what Prometheus's own
@@ -117,7 +119,7 @@ class Exposition:
                 wanted = _Family(name.base, counter, name.unit, spec.description, spec.name)
                 named[one.metric] = self._claim(wanted), name.scale
             family, scale = named[one.metric]
-            self._put(family, _labels(tenant, one.labels), one.value * scale)
+            self._put(family, _pairs(prometheus_labels(tenant, one.labels)), one.value * scale)
 
     def add_own(self, metrics: Iterable[Metric]) -> None:
         """Add metrics of this process."""
@@ -187,8 +189,8 @@ def _weight(parameters: Sequence[str]) -> float:
     return 1.0
 
 
-def _labels(tenant: str, labels: Mapping[str, str]) -> str:
-    """Return the labels of a series in braces; the tenant comes first, and nothing else can pose as it."""
+def prometheus_labels(tenant: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a series by Prometheus name; the tenant comes first, and nothing else can pose as it."""
     named: dict[str, str] = {"tenant": tenant}
     for key, value in labels.items():
         name = _label_name(key)
@@ -196,7 +198,7 @@ def _labels(tenant: str, labels: Mapping[str, str]) -> str:
             # A command line, say, may hold what is not Unicode; it becomes a question mark.
             value = value.encode(errors="replace").decode()  # noqa: PLW2901 - the same value, made fit
         named[name] = f"{named[name]};{value}" if name in named else value
-    return _pairs(named)
+    return named
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,1 @@
+"""The parts of the collector of a tenant's business metrics."""

@@ -1,0 +1,1 @@
+"""What a PostgreSQL server tells of itself, area by area."""

@@ -1,0 +1,1 @@
+"""Where samples and spans are handed on to, one file each; siblings that never import one another."""
