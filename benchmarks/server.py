@@ -99,8 +99,8 @@ def running(port: int = 0, folder: Path | None = None, **overrides: object) -> I
     data = DataFolder(root, SYSTEM_CLOCK)
     keys = {}
     for profile in DEMO_TENANTS:
-        config = TenantConfig(profile="enterprise", time_zone=profile.time_zone, currency=profile.currency)
-        data.control.put_tenant(profile.id, config)
+        settings = TenantConfig(profile="enterprise", time_zone=profile.time_zone, currency=profile.currency)
+        data.control.put_tenant(profile.id, settings)
         data.keys.create(profile.id)
         keys[profile.id] = data.control.create_key(profile.id, [Scope.WRITE, Scope.READ])
     port = port or free_port()
