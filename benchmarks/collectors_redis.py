@@ -112,7 +112,7 @@ def main() -> None:
             "EXISTS n",
         ):
             server.ask(*command.split())
-        run: Callable[[Awaitable[dict[str, float]]], dict[str, float]] = asyncio.run  # type: ignore[assignment]
+        run: Callable[[Awaitable[dict[str, float]]], dict[str, float]] = asyncio.run  # type: ignore[assignment]  # it takes coroutines alone, which these are
         plain = run(ours(server, scrapes))
         other = theirs(server, scrapes)
         groups = run(ours(server, 20, key_groups=["(session):", "(cart):"], sample_seconds=5.0))

@@ -191,7 +191,7 @@ class AlertDesk:
         self._changed = False
         try:
             await asyncio.to_thread(self._store.commit, states, leaving, acknowledged)
-        except BaseException:
+        except BaseException:  # cancellation too: what was not stored must be stored the next time
             self._changed = True
             raise
         self._saved_us = now

@@ -179,7 +179,7 @@ class SinkSpool:
                 result = work(connection)
                 account = self._read(connection)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # no transaction is left open, whatever ended it
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
@@ -210,7 +210,7 @@ class SinkSpool:
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=1.0, check_same_thread=False)
         try:
             connection.executescript(_SCHEMA)
-        except BaseException:
+        except BaseException:  # nobody else knows of this connection
             connection.close()
             raise
         self._connection = connection

@@ -17,7 +17,7 @@ class FunctionHandler:
     """Awaits a function for each alert that changed; whatever it raises, it is called again later."""
 
     def __init__(self, function: AlertFunction) -> None:
-        called = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - its own
+        called = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004 - its own method is what is inspected
         if not inspect.iscoroutinefunction(called):
             name = getattr(function, "__name__", type(function).__name__)
             raise ConfigError(f"the alert handler {name} is not asynchronous", fix=f"write: async def {name}(alert).")
